@@ -1,0 +1,40 @@
+# Everything here is a shorthand; README.md names the two commands that matter.
+GO ?= go
+export CGO_ENABLED ?= 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 5s
+
+.PHONY: build test race lint fuzz compat bench docs
+
+build:
+	$(GO) build -trimpath -ldflags "-s -w -X ottla/internal/cli.Version=$(VERSION)" -o bin/ottla ./cmd/ottla
+
+test:
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+lint:
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l cmd internal bench test 2>/dev/null)" || { gofmt -l cmd internal bench test; exit 1; }
+	$(GO) test ./internal/lint
+
+# Every fuzz target for FUZZTIME. go test -fuzz takes one target of one package.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./internal/...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg > /tmp/ottla-fuzz.log 2>&1 || { tail -40 /tmp/ottla-fuzz.log; exit 1; }; \
+	  done; done
+
+# Other people's clients and tools against the built binary.
+compat: build
+	bash test/compat/run.sh bin/ottla
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+# docs/configuration.md is generated from the table of keys.
+docs:
+	$(GO) generate ./internal/config

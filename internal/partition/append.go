@@ -1,0 +1,146 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ottla/internal/batch"
+	"ottla/internal/pidstore"
+	"ottla/internal/producer"
+	"ottla/internal/seglog"
+)
+
+// lookupsMax bounds how often an append looks its producer up again because the
+// entry was evicted between the look-up and the check. Each time needs the whole
+// hot table to turn over within microseconds, so more than a few is a sign of a
+// table far too small.
+const lookupsMax = 64
+
+// AcksAll is the acks value that waits for durability.
+const AcksAll = -1
+
+// Appended is the outcome of an accepted batch.
+type Appended struct {
+	BaseOffset    int64
+	LogAppendTime int64 // milliseconds since 1970; -1 where the topic keeps the producer's times
+	LogStart      int64
+	Duplicate     bool // the batch was stored before; BaseOffset is the original one
+	// Ticket is done when the batch is durable. It is the zero ticket, which is
+	// done, for a duplicate of what is durable already.
+	Ticket seglog.Ticket
+}
+
+// Append validates the batch and appends it, or recognises it as stored. It waits
+// for no disk but for the recovery of a partition at its first use and for at most
+// one look-up of a producer that is not in memory. Batches of one caller are
+// appended in the order of its calls. The bytes of b are patched in place and are
+// the caller's again when Append returns.
+func (p *Partition) Append(ctx context.Context, b batch.Batch, acks int16, now time.Time) (Appended, error) {
+	l, err := p.open(ctx)
+	if err != nil {
+		return Appended{}, err
+	}
+	s := p.settings.Load()
+	if b, err = batch.Validate(b, s.Rules, now); err != nil {
+		return Appended{}, err
+	}
+	wait := acks == AcksAll
+	if !b.Header().HasProducer() {
+		return p.appendPlain(l, b, wait, now)
+	}
+	for range lookupsMax {
+		a, err := p.appendIdempotent(ctx, l, b, wait, now)
+		if !errors.Is(err, pidstore.ErrRetryLookup) {
+			return a, err
+		}
+	}
+	return Appended{}, fmt.Errorf("%s: producer %d: %w", p.Dir(), b.Header().ProducerID, ErrContended)
+}
+
+func (p *Partition) appendPlain(l *seglog.Log, b batch.Batch, wait bool, now time.Time) (Appended, error) {
+	p.appendMu.Lock()
+	defer p.appendMu.Unlock()
+	if p.log.Load() != l {
+		return Appended{}, ErrDeleted
+	}
+	base, t, err := l.Append(b, seglog.AppendOptions{Wait: wait, Now: now})
+	if err != nil {
+		return Appended{}, err
+	}
+	return p.appended(l, b.Header(), base, t), nil
+}
+
+// appendIdempotent is the promise in one function: look up outside the lock, then
+// check, append and remember under it. Keep this order: a producer is judged by
+// what was appended, and remembered only when it was.
+func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch.Batch, wait bool, now time.Time) (Appended, error) {
+	h := b.Header()
+	pin, err := p.prod.Lookup(ctx, h.ProducerID)
+	if err != nil {
+		return Appended{}, err
+	}
+	defer p.prod.Release(&pin)
+
+	p.appendMu.Lock()
+	defer p.appendMu.Unlock()
+	if p.log.Load() != l {
+		return Appended{}, ErrDeleted
+	}
+	in := incoming(h)
+	verdict, original, err := p.prod.Check(&pin, in)
+	if err != nil {
+		return Appended{}, fmt.Errorf("%s: producer %d: %w", p.Dir(), h.ProducerID, err)
+	}
+	if verdict == producer.Duplicate {
+		return p.duplicate(l, original, wait), nil
+	}
+	base, t, err := l.Append(b, seglog.AppendOptions{Wait: wait, Now: now})
+	if err != nil {
+		return Appended{}, err
+	}
+	h.BaseOffset = base
+	p.prod.Applied(&pin, in, stored(h))
+	return p.appended(l, h, base, t), nil
+}
+
+func (p *Partition) appended(l *seglog.Log, h batch.Header, base int64, t seglog.Ticket) Appended {
+	a := Appended{BaseOffset: base, LogAppendTime: -1, LogStart: l.Start(), Ticket: t}
+	if h.LogAppendTime() {
+		a.LogAppendTime = h.MaxTimestamp
+	}
+	return a
+}
+
+// duplicate answers with the original. If that is not durable yet, the retry joins
+// the tickets that are pending, so that it is never acknowledged before its data.
+func (p *Partition) duplicate(l *seglog.Log, original producer.Stored, wait bool) Appended {
+	a := Appended{BaseOffset: original.BaseOffset, LogAppendTime: -1, LogStart: l.Start(), Duplicate: true}
+	if p.settings.Load().Rules.LogAppendTime {
+		a.LogAppendTime = original.Timestamp
+	}
+	if wait && original.LastOffset >= l.Committed() {
+		a.Ticket = l.PendingTicket()
+	}
+	return a
+}
+
+func incoming(h batch.Header) producer.Incoming {
+	return producer.Incoming{
+		Epoch:         h.ProducerEpoch,
+		BaseSequence:  h.BaseSequence,
+		LastSequence:  h.LastSequence(),
+		Transactional: h.Transactional(),
+	}
+}
+
+func stored(h batch.Header) producer.Stored {
+	return producer.Stored{
+		BaseSequence: h.BaseSequence,
+		LastSequence: h.LastSequence(),
+		BaseOffset:   h.BaseOffset,
+		LastOffset:   h.LastOffset(),
+		Timestamp:    h.MaxTimestamp,
+	}
+}
