@@ -1,0 +1,19 @@
+package disk
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const errWouldBlock = unix.EWOULDBLOCK
+
+// syncData retries EINTR alone: it means that nothing was done. Any other error is final, the kernel has marked the
+// pages clean.
+func syncData(f *os.File) error {
+	return control(f, func(fd int) error { return retryInterrupted(func() error { return unix.Fdatasync(fd) }) })
+}
+
+func syncFS(d *os.File) error {
+	return control(d, func(fd int) error { return retryInterrupted(func() error { return unix.Syncfs(fd) }) })
+}
