@@ -39,7 +39,7 @@ func New() *Metrics {
 	factory := promauto.With(registry)
 	return &Metrics{
 		Server:     newServer(factory),
-		Log:        newLog(factory),
+		Log:        NewLog(registry),
 		Cold:       newCold(factory),
 		Producers:  newProducers(factory),
 		Partitions: newPartitions(factory),
