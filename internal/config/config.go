@@ -1,0 +1,270 @@
+// Package config owns the configuration of one broker process: a single table of keys (keys.go) from which
+// command-line flags, environment variables, the properties file, the text of `ottla serve --help`
+// and docs/configuration.md are all made, and the rules by which their values are
+// checked and override each other. It must not know what any key is used for: node reads the values
+// and builds the broker from them.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Errors of Load. Each names the key, the value and what would be allowed.
+var (
+	ErrUnknownKey = errors.New("unknown configuration key")
+	ErrInvalid    = errors.New("invalid configuration value")
+	ErrSyntax     = errors.New("malformed configuration")
+)
+
+// Origin says which layer a value came from. A later origin overrides an earlier one.
+type Origin uint8
+
+// The layers, weakest first.
+const (
+	FromDefault Origin = iota
+	FromFile
+	FromEnv
+	FromSet
+	FromFlag
+)
+
+// String names the layer as error messages and the log show it.
+func (o Origin) String() string {
+	return [...]string{"default", "file", "environment", "--set", "flag"}[o]
+}
+
+// Value is one key with the value in force.
+type Value struct {
+	Key    *Key
+	Text   string // canonical text; empty means not set
+	Origin Origin
+}
+
+// Input is everything a process was told, still unparsed.
+type Input struct {
+	FileName string            // named in messages only
+	File     []byte            // content of a properties file, nil if there is none
+	Environ  []string          // as os.Environ: NAME=value
+	Set      []string          // key=value, in order; the last of a key wins
+	Flags    map[string]string // key name -> value given by the key's own flag
+}
+
+// Config is a checked configuration. It is immutable.
+type Config struct {
+	values        map[string]Value
+	listeners     []Listener
+	advertised    []Listener
+	notApplicable []string
+	adjusted      []string
+}
+
+// Load merges the layers, checks every value and answers with the first problem found.
+func Load(in Input) (*Config, error) {
+	c := &Config{values: make(map[string]Value, len(table))}
+	for i := range table {
+		k := &table[i]
+		c.values[k.Name] = Value{Key: k, Text: k.Default}
+	}
+	for _, layer := range []func(Input) error{c.applyFile, c.applyEnv, c.applySet, c.applyFlags} {
+		if err := layer(in); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.resolve(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Default is the configuration of a process that was told nothing.
+func Default() *Config {
+	c, err := Load(Input{})
+	if err != nil {
+		panic("BUG: the default configuration does not load: " + err.Error())
+	}
+	return c
+}
+
+func (c *Config) applyFile(in Input) error {
+	if in.File == nil {
+		return nil
+	}
+	properties, err := parseProperties(in.File)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.FileName, err)
+	}
+	for _, p := range properties {
+		if err := c.put(p.name, p.value, FromFile); err != nil {
+			return fmt.Errorf("%s:%d: %w", in.FileName, p.line, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) applyEnv(in Input) error {
+	for _, entry := range in.Environ {
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok || !strings.HasPrefix(name, envPrefix) || name == EnvConfigFile || injectedByKubernetes(name) {
+			continue
+		}
+		key, ok := keyOfEnv(name)
+		if !ok {
+			return fmt.Errorf("environment variable %s: %w%s", name, ErrUnknownKey, suggest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "."))))
+		}
+		if err := c.put(key, value, FromEnv); err != nil {
+			return fmt.Errorf("environment variable %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) applySet(in Input) error {
+	for _, s := range in.Set {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("--set %q: %w: want key=value", s, ErrSyntax)
+		}
+		if err := c.put(strings.TrimSpace(name), value, FromSet); err != nil {
+			return fmt.Errorf("--set: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) applyFlags(in Input) error {
+	names := make([]string, 0, len(in.Flags))
+	for name := range in.Flags {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if err := c.put(name, in.Flags[name], FromFlag); err != nil {
+			return fmt.Errorf("--%s: %w", byName[name].Flag, err)
+		}
+	}
+	return nil
+}
+
+// put checks one value and stores it over whatever a weaker layer said. A key of Kafka's without a
+// meaning here is only remembered, for the one warning that names them all.
+func (c *Config) put(name, text string, from Origin) error {
+	k, ok := byName[name]
+	if !ok {
+		if isKafkaKey(name) {
+			c.notApplicable = append(c.notApplicable, name)
+			return nil
+		}
+		return fmt.Errorf("%w %q%s", ErrUnknownKey, name, suggest(name))
+	}
+	canonical, note, err := k.check(strings.TrimSpace(text))
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		c.adjusted = append(c.adjusted, note)
+	}
+	c.values[k.Name] = Value{Key: k, Text: canonical, Origin: from}
+	return nil
+}
+
+// resolve checks what concerns more than one key.
+func (c *Config) resolve() error {
+	c.notApplicable = sortedUnique(c.notApplicable)
+	var err error
+	if c.listeners, c.advertised, err = resolveListeners(c); err != nil {
+		return err
+	}
+	if dirs := splitList(c.Text("log.dirs")); len(dirs) != 1 {
+		return fmt.Errorf("%w: log.dirs=%q: allowed: exactly one directory", ErrInvalid, c.Text("log.dirs"))
+	}
+	if _, _, err := c.HTTP(); err != nil {
+		return err
+	}
+	if total, frame := c.Int("queued.max.request.bytes"), c.Int("socket.request.max.bytes"); total < frame {
+		return fmt.Errorf("%w: queued.max.request.bytes=%d is less than socket.request.max.bytes=%d: the largest request could never be read",
+			ErrInvalid, total, frame)
+	}
+	return nil
+}
+
+// Values lists every key with the value in force, in the order of the table.
+func (c *Config) Values() []Value {
+	out := make([]Value, 0, len(table))
+	for i := range table {
+		out = append(out, c.values[table[i].Name])
+	}
+	return out
+}
+
+// Lookup answers with the value in force of one key.
+func (c *Config) Lookup(name string) (Value, bool) {
+	v, ok := c.values[name]
+	return v, ok
+}
+
+// Text is the value of a key as text; empty when not set.
+func (c *Config) Text(name string) string { return c.mustValue(name).Text }
+
+// Int is the value of an integer key, which must have one.
+func (c *Config) Int(name string) int64 {
+	n, err := strconv.ParseInt(c.mustValue(name).Text, 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: configuration key %s read as integer: %v", name, err))
+	}
+	return n
+}
+
+// Bool is the value of a boolean key.
+func (c *Config) Bool(name string) bool { return c.mustValue(name).Text == "true" }
+
+func (c *Config) mustValue(name string) Value {
+	v, ok := c.values[name]
+	if !ok {
+		panic("BUG: no configuration key " + name)
+	}
+	return v
+}
+
+// Listeners are the addresses to listen on, with unique names.
+func (c *Config) Listeners() []Listener { return c.listeners }
+
+// Advertised are the addresses told to clients, by listener name. A listener may be missing from it, and a
+// port may be 0: what it listens on is advertised then.
+func (c *Config) Advertised() []Listener { return c.advertised }
+
+// HTTPOff is the value of http.listener that switches it off.
+const HTTPOff = "off"
+
+// HTTP is the address for metrics and health; on is false if there shall be none.
+func (c *Config) HTTP() (addr string, on bool, err error) {
+	text := c.Text("http.listener")
+	if strings.EqualFold(text, HTTPOff) {
+		return "", false, nil
+	}
+	l, err := ParseListener(text)
+	if err != nil || l.Name != "" {
+		return "", false, fmt.Errorf("%w: http.listener=%q: allowed: HOST:PORT or %s", ErrInvalid, text, HTTPOff)
+	}
+	return l.Addr(), true, nil
+}
+
+// NotApplicable names the keys of Kafka's that were given and have no meaning here, sorted.
+func (c *Config) NotApplicable() []string { return c.notApplicable }
+
+// Adjusted has one sentence for every value that was accepted but is not what is in force.
+func (c *Config) Adjusted() []string { return c.adjusted }
+
+func sortedUnique(names []string) []string {
+	sort.Strings(names)
+	out := names[:0]
+	for i, n := range names {
+		if i == 0 || n != names[i-1] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
