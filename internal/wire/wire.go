@@ -40,6 +40,8 @@ type Session struct {
 	// is about to build a big answer acquires its size and gives it back in its response's Release. Nil in
 	// tests that do not care.
 	Responses *Budget
+
+	clientID string // of the last request
 }
 
 // Request is one decoded request.
