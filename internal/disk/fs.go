@@ -81,6 +81,12 @@ type File interface {
 	Size() (int64, error)
 }
 
+// Writebacker is a File that can begin to write to the disk what Sync will later have to wait for.
+type Writebacker interface {
+	// StartWriteback asks for the first length bytes and does not wait; nothing is durable by it.
+	StartWriteback(length int64) error
+}
+
 // tempSuffix marks files that WriteFileAtomic had not finished; whoever finds one may remove it.
 const tempSuffix = ".tmp"
 

@@ -17,3 +17,10 @@ func syncData(f *os.File) error {
 func syncFS(d *os.File) error {
 	return control(d, func(fd int) error { return retryInterrupted(func() error { return unix.Syncfs(fd) }) })
 }
+
+// StartWriteback implements Writebacker.
+func (f osFile) StartWriteback(length int64) error {
+	return control(f.File, func(fd int) error {
+		return retryInterrupted(func() error { return unix.SyncFileRange(fd, 0, length, unix.SYNC_FILE_RANGE_WRITE) })
+	})
+}

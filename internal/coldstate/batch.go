@@ -1,0 +1,153 @@
+package coldstate
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// nodeOverheadBytes is what a memtable takes for an entry beside key and value, a little above the average.
+const nodeOverheadBytes = 56
+
+// Batch collects changes that take effect together. It belongs to one goroutine at a time.
+type Batch struct {
+	store     *Store
+	b         *pebble.Batch
+	usedBytes int64
+}
+
+// NewBatch returns an empty batch.
+func (s *Store) NewBatch() *Batch { return &Batch{store: s, b: s.db.NewBatch()} }
+
+func (b *Batch) count(keyBytes, valueBytes int) {
+	b.usedBytes += int64(keyBytes+valueBytes) + nodeOverheadBytes
+}
+
+// must turns an error of a batch in memory, which only a misused batch gives, into a panic.
+func must(err error) {
+	if err != nil {
+		panic("BUG: coldstate batch: " + err.Error())
+	}
+}
+
+// Put stores an entry; val is copied.
+func (b *Batch) Put(part uint64, key int64, val []byte) {
+	k := makeEntryKey(part, key)
+	op := b.b.SetDeferred(len(k), len(val))
+	copy(op.Key, k[:])
+	copy(op.Value, val)
+	must(op.Finish())
+	b.count(len(k), len(val))
+}
+
+// Delete removes an entry, if it is there.
+func (b *Batch) Delete(part uint64, key int64) {
+	k := makeEntryKey(part, key)
+	op := b.b.DeleteDeferred(len(k))
+	copy(op.Key, k[:])
+	must(op.Finish())
+	b.count(len(k), 0)
+}
+
+// SetCheckpoint stores the position up to which the partition's entries are complete, with this batch.
+func (b *Batch) SetCheckpoint(part uint64, c Checkpoint) {
+	k, v := makePartKey(spaceCheckpoint, part), encodeCheckpoint(c)
+	must(b.b.Set(k[:], v[:], nil))
+	b.count(len(k), len(v))
+}
+
+// SetMeta stores a value that belongs to no partition.
+func (b *Batch) SetMeta(name string, val []byte) {
+	k := metaKey(name)
+	must(b.b.Set(k, val, nil))
+	b.count(len(k), len(val))
+}
+
+// DeletePartition removes all entries of a partition and its checkpoint, at a cost that does not depend on their number.
+// What the same batch puts into the partition later stays.
+func (b *Batch) DeletePartition(part uint64) {
+	from, check := makePartKey(spaceEntry, part), makePartKey(spaceCheckpoint, part)
+	end := partEnd(spaceEntry, part)
+	must(b.b.DeleteRange(from[:], end, nil))
+	must(b.b.Delete(check[:], nil))
+	b.count(len(from), len(end))
+	b.count(len(check), 0)
+}
+
+// Len returns the number of changes.
+func (b *Batch) Len() int { return int(b.b.Count()) }
+
+// Bytes returns about how much memory the store will need for the batch; keep it below Store.BatchBytesMax.
+func (b *Batch) Bytes() int64 { return b.usedBytes }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	b.b.Reset()
+	b.usedBytes = 0
+}
+
+// Close gives the batch's memory back; it must not be used afterwards.
+func (b *Batch) Close() { _ = b.b.Close() }
+
+// Commit applies the batch atomically and empties it. It waits while the store has more to flush or to compact than it may
+// hold. After an error nothing has been applied and the batch is unchanged, except with ErrFatal, when it may have been.
+func (b *Batch) Commit() error {
+	if b.Len() == 0 {
+		return nil
+	}
+	s := b.store
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.memtable.Lock()
+	defer s.memtable.Unlock()
+	if err := s.makeRoomLocked(b.usedBytes); err != nil {
+		return err
+	}
+	if err := s.db.Apply(b.b, pebble.NoSync); err != nil {
+		return fmt.Errorf("coldstate: commit: %w", err)
+	}
+	if err := s.guard.err(); err != nil {
+		return err
+	}
+	s.memtable.usedBytes += b.usedBytes
+	s.metrics.Commits.Inc()
+	b.Reset()
+	return nil
+}
+
+// makeRoomLocked rotates the memtable before it is full, so that Pebble never has to, and waits first until the previous
+// one is durable and level 0 is not too deep.
+func (s *Store) makeRoomLocked(bytes int64) error {
+	if s.memtable.usedBytes == 0 || s.memtable.usedBytes+bytes <= s.memtable.arenaBytes*memtableFillPercent/100 {
+		return s.guard.err()
+	}
+	if err := s.waitFlushed(s.memtable.flushing, s.stopping, nil); err != nil {
+		return err
+	}
+	if err := s.waitCompacted(); err != nil {
+		return err
+	}
+	return s.rotateLocked()
+}
+
+// waitCompacted waits until level 0 has few enough sublevels for another flush.
+func (s *Store) waitCompacted() error {
+	for {
+		changed := s.guard.changes()
+		if s.db.Metrics().Levels[0].Sublevels < level0SublevelsMax {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.guard.dead:
+			return s.guard.err()
+		case <-s.stopping:
+			return ErrClosed
+		}
+	}
+}
+
+// BatchBytesMax is how large a batch may be (Batch.Bytes) to fit the memory budget.
+func (s *Store) BatchBytesMax() int64 { return s.shares.memtableBytes / 4 }

@@ -1,0 +1,261 @@
+package coldstate
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"ottla/internal/disk"
+)
+
+// fullDiskPause is how long a flush or compaction that met a full disk waits before it tries again.
+const fullDiskPause = time.Second
+
+// guardedFS is disk.FS as Pebble wants it. It remembers the first error of the disk, and refuses every change once the
+// guard is dead.
+type guardedFS struct {
+	fs    disk.FS
+	guard *guard
+	mu    struct {
+		sync.Mutex
+		first error
+		locks map[*heldLock]struct{}
+	}
+}
+
+func newGuardedFS(fs disk.FS, g *guard) *guardedFS {
+	y := &guardedFS{fs: fs, guard: g}
+	y.mu.locks = map[*heldLock]struct{}{}
+	return y
+}
+
+// note remembers an error that says something of the disk; missing files and ends of files say something of the content.
+func (y *guardedFS) note(err error) error {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) && !errors.Is(err, io.EOF) {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		if y.mu.first == nil {
+			y.mu.first = err
+		}
+	}
+	return err
+}
+
+func (y *guardedFS) firstError() error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.mu.first
+}
+
+// change runs an operation that changes the disk.
+func (y *guardedFS) change(fn func() error) error {
+	if err := y.guard.err(); err != nil {
+		return err
+	}
+	return y.note(fn())
+}
+
+// pace holds up whoever wants to make a file after a failure. Pebble holds none of its locks then that readers need.
+func (y *guardedFS) pace(name string) {
+	if y.guard.parks() {
+		<-y.guard.closing
+		return
+	}
+	if strings.HasSuffix(name, ".sst") && y.guard.takePause() {
+		t := time.NewTimer(fullDiskPause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-y.guard.closing:
+		}
+	}
+}
+
+func (y *guardedFS) wrap(name string, f disk.File, err error) (vfs.File, error) {
+	if y.note(err) != nil {
+		return nil, err
+	}
+	return &guardedFile{f: f, name: name, fs: y}, nil
+}
+
+// Create implements vfs.FS: a new file, never the bytes of an old one.
+func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+	y.pace(name)
+	if err := y.guard.err(); err != nil {
+		return nil, err
+	}
+	if _, err := y.fs.Stat(name); err == nil {
+		if err := y.Remove(name); err != nil {
+			return nil, err
+		}
+	}
+	f, err := y.fs.Create(name)
+	return y.wrap(name, f, err)
+}
+
+// Link implements vfs.FS; Pebble links only what it ingests or checkpoints, which is not done here.
+func (y *guardedFS) Link(_, newName string) error {
+	return &fs.PathError{Op: "link", Path: newName, Err: errors.ErrUnsupported}
+}
+
+// Open implements vfs.FS.
+func (y *guardedFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := y.fs.Open(name)
+	return applied(opts, y, name, f, err)
+}
+
+// OpenReadWrite implements vfs.FS.
+func (y *guardedFS) OpenReadWrite(name string, _ vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if err := y.guard.err(); err != nil {
+		return nil, err
+	}
+	f, err := y.fs.OpenReadWrite(name, true)
+	return applied(opts, y, name, f, err)
+}
+
+func applied(opts []vfs.OpenOption, y *guardedFS, name string, f disk.File, err error) (vfs.File, error) {
+	w, err := y.wrap(name, f, err)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range opts {
+		o.Apply(w)
+	}
+	return w, nil
+}
+
+// OpenDir implements vfs.FS.
+func (y *guardedFS) OpenDir(name string) (vfs.File, error) {
+	if _, err := y.fs.Stat(name); y.note(err) != nil {
+		return nil, err
+	}
+	return &guardedDir{guardedFile{name: name, fs: y}}, nil
+}
+
+// Remove implements vfs.FS.
+func (y *guardedFS) Remove(name string) error {
+	return y.change(func() error { return y.fs.Remove(name) })
+}
+
+// RemoveAll implements vfs.FS.
+func (y *guardedFS) RemoveAll(name string) error {
+	return y.change(func() error { return y.fs.RemoveAll(name) })
+}
+
+// Rename implements vfs.FS.
+func (y *guardedFS) Rename(oldName, newName string) error {
+	return y.change(func() error { return y.fs.Rename(oldName, newName) })
+}
+
+// ReuseForWrite implements vfs.FS; there is nothing worth reusing without a write-ahead log.
+func (y *guardedFS) ReuseForWrite(oldName, newName string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := y.Remove(oldName); err != nil {
+		return nil, err
+	}
+	return y.Create(newName, c)
+}
+
+// MkdirAll implements vfs.FS.
+func (y *guardedFS) MkdirAll(dir string, _ os.FileMode) error {
+	return y.change(func() error { return y.fs.MkdirAll(dir) })
+}
+
+// heldLock is a lock that Pebble holds.
+type heldLock struct {
+	fs *guardedFS
+	io.Closer
+}
+
+// Lock implements vfs.FS.
+func (y *guardedFS) Lock(name string) (io.Closer, error) {
+	c, err := y.fs.Lock(name)
+	if y.note(err) != nil {
+		return nil, err
+	}
+	l := &heldLock{fs: y, Closer: c}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.mu.locks[l] = struct{}{}
+	return l, nil
+}
+
+// Close releases the lock.
+func (l *heldLock) Close() error {
+	l.fs.mu.Lock()
+	delete(l.fs.mu.locks, l)
+	l.fs.mu.Unlock()
+	return l.Closer.Close()
+}
+
+// releaseLocks releases what a Pebble that gave up in the middle did not.
+func (y *guardedFS) releaseLocks() {
+	y.mu.Lock()
+	locks := y.mu.locks
+	y.mu.locks = map[*heldLock]struct{}{}
+	y.mu.Unlock()
+	for l := range locks {
+		_ = l.Closer.Close()
+	}
+}
+
+// List implements vfs.FS.
+func (y *guardedFS) List(dir string) ([]string, error) {
+	names, err := y.fs.List(dir)
+	return names, y.note(err)
+}
+
+// Stat implements vfs.FS.
+func (y *guardedFS) Stat(name string) (vfs.FileInfo, error) {
+	info, err := y.fs.Stat(name)
+	if y.note(err) != nil {
+		return nil, err
+	}
+	return fileInfo{info, filepath.Base(name)}, nil
+}
+
+// PathBase implements vfs.FS.
+func (y *guardedFS) PathBase(path string) string { return filepath.Base(path) }
+
+// PathJoin implements vfs.FS.
+func (y *guardedFS) PathJoin(elem ...string) string { return filepath.Join(elem...) }
+
+// PathDir implements vfs.FS.
+func (y *guardedFS) PathDir(path string) string { return filepath.Dir(path) }
+
+// GetDiskUsage implements vfs.FS. The total is not known; Pebble uses it for warnings that are given elsewhere.
+func (y *guardedFS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	free, err := y.fs.FreeBytes(path)
+	if err != nil {
+		return vfs.DiskUsage{}, vfs.ErrUnsupported
+	}
+	return vfs.DiskUsage{AvailBytes: uint64(free), TotalBytes: math.MaxInt64}, nil
+}
+
+// Unwrap implements vfs.FS.
+func (y *guardedFS) Unwrap() vfs.FS { return nil }
+
+type fileInfo struct {
+	disk.Info
+	name string
+}
+
+func (i fileInfo) Name() string           { return i.name }
+func (i fileInfo) Size() int64            { return i.Info.Size }
+func (i fileInfo) ModTime() time.Time     { return i.Info.ModTime }
+func (i fileInfo) IsDir() bool            { return i.Info.Dir }
+func (i fileInfo) Sys() any               { return nil }
+func (i fileInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+func (i fileInfo) Mode() os.FileMode {
+	if i.Info.Dir {
+		return os.ModeDir | 0o750
+	}
+	return 0o640
+}
