@@ -11,7 +11,7 @@ var (
 	int64s  = field{kind: fixed, bytes: 8, max: math.MaxInt16}
 	uuid    = field{kind: fixed, bytes: 16, max: math.MaxInt16}
 	str     = field{kind: text, max: math.MaxInt16}
-	bytes   = field{kind: blob, max: math.MaxInt16}
+	blobs   = field{kind: blob, max: math.MaxInt16}
 	strs    = field{kind: list, max: math.MaxInt16, of: &structure{fields: []field{str}, bare: true}}
 )
 
@@ -39,7 +39,7 @@ func body(fields ...field) structure { return structure{fields: fields} }
 // what kmsg writes.
 var schemas = map[int16]*schema{
 	0: {flexible: 9, body: body(str.from(3), int16s, int32s,
-		listOf(str.to(12), uuid.from(13), listOf(int32s, bytes)))}, // Produce
+		listOf(str.to(12), uuid.from(13), listOf(int32s, blobs)))}, // Produce
 	1: {flexible: 12, body: structure{ // Fetch
 		fields: []field{
 			int32s.to(14), int32s, int32s, int32s.from(3), int8s.from(4), int32s.from(7), int32s.from(7),
