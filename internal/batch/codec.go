@@ -1,7 +1,9 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -82,9 +84,11 @@ func compressedEstimate(codec int8, srcBytes int) int {
 	return srcBytes/2 + 64
 }
 
-// Decompress appends what src unfolds to to dst. More than maxBytes is
-// ErrTooLarge, found without holding more than that; bad data is ErrCorrupt.
+// Decompress appends what src unfolds to to dst. More than maxBytes (2 GiB at
+// most) is ErrTooLarge, found without holding much more than that; bad data is
+// ErrCorrupt.
 func Decompress(codec int8, dst, src []byte, maxBytes int64) ([]byte, error) {
+	maxBytes = min(maxBytes, math.MaxInt32)
 	switch codec {
 	case CodecNone:
 		if int64(len(src)) > maxBytes {
@@ -123,31 +127,47 @@ var (
 	large   = make(chan struct{}, largeDecompressionsMax)
 )
 
-// decompressPooled is Decompress into a buffer that release gives back. What
-// does not fit a pooled buffer waits for one of a few places, so that a
-// crowd of bombs holds no more memory than that.
+// unfolded is decompressed data in memory that release gives back.
+type unfolded struct {
+	data   []byte
+	buffer *[]byte // of the pool
+	large  bool    // holds a place
+}
+
+func (u unfolded) release() {
+	if u.buffer != nil {
+		buffers.Put(u.buffer)
+	}
+	if u.large {
+		<-large
+	}
+}
+
+// decompressPooled is Decompress into a pooled buffer. What does not fit one
+// waits for one of a few places, so that a crowd of bombs holds no more memory
+// than that.
 //
 // Bytes that carry a right checksum and do not decompress were sent that way: a
 // retry would not help, so they are ErrInvalidRecord and not ErrCorrupt.
-func decompressPooled(codec int8, src []byte, maxBytes int64) (data []byte, release func(), err error) {
+func decompressPooled(codec int8, src []byte, maxBytes int64) (unfolded, error) {
 	buffer := buffers.Get().(*[]byte)
-	data, err = Decompress(codec, (*buffer)[:0], src, min(maxBytes, pooledBufferBytesMax))
+	data, err := Decompress(codec, (*buffer)[:0], src, min(maxBytes, pooledBufferBytesMax))
 	if cap(data) <= 2*pooledBufferBytesMax {
 		*buffer = data[:0]
 	}
 	if err == nil {
-		return data, func() { buffers.Put(buffer) }, nil
+		return unfolded{data: data, buffer: buffer}, nil
 	}
 	buffers.Put(buffer)
-	if isTooLarge(err) && maxBytes > pooledBufferBytesMax {
+	if errors.Is(err, ErrTooLarge) && maxBytes > pooledBufferBytesMax {
 		large <- struct{}{}
 		if data, err = Decompress(codec, nil, src, maxBytes); err == nil {
-			return data, func() { <-large }, nil
+			return unfolded{data: data, large: true}, nil
 		}
 		<-large
 	}
-	if isCorrupt(err) {
+	if errors.Is(err, ErrCorrupt) {
 		err = fmt.Errorf("%v: %w", err, ErrInvalidRecord)
 	}
-	return nil, nil, err
+	return unfolded{}, err
 }

@@ -14,20 +14,20 @@ import (
 // frame of independent blocks. What they would refuse is refused here too, since
 // a stored batch must be readable by everybody.
 const (
-	lz4Magic            = 0x184D2204
-	lz4FlagVersion      = 0x40 // bits 7 and 6: 01
-	lz4FlagVersionMask  = 0xC0
-	lz4FlagIndependent  = 0x20
-	lz4FlagBlockSum     = 0x10
-	lz4FlagContentSize  = 0x08
-	lz4FlagContentSum   = 0x04
-	lz4FlagReserved     = 0x03
-	lz4BlockPlain = 1 << 31
-	lz4BlockBytes       = 64 << 10 // what Java clients write
-	lz4BlockCode        = 4        // 64 KiB
-	lz4LevelMax         = 17
-	lz4LevelFast        = 9 // Kafka's default level names the fast compressor
-	lz4HeaderBytes      = 7
+	lz4Magic           = 0x184D2204
+	lz4FlagVersion     = 0x40 // bits 7 and 6: 01
+	lz4FlagVersionMask = 0xC0
+	lz4FlagIndependent = 0x20
+	lz4FlagBlockSum    = 0x10
+	lz4FlagContentSize = 0x08
+	lz4FlagContentSum  = 0x04
+	lz4FlagReserved    = 0x03
+	lz4BlockPlain      = 1 << 31
+	lz4BlockBytes      = 64 << 10 // what Java clients write
+	lz4BlockCode       = 4        // 64 KiB
+	lz4LevelMax        = 17
+	lz4LevelFast       = 9 // Kafka's default level names the fast compressor
+	lz4HeaderBytes     = 7
 )
 
 type lz4Frame struct {

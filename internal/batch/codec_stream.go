@@ -16,12 +16,12 @@ const (
 	gzipLevelMax = 9
 	// zstdWindowBytesMax is the largest window that Java clients take without being told.
 	zstdWindowBytesMax = 128 << 20
+	// zstdBlockRoomBytes holds the largest block, with what the decoder wants to
+	// overshoot by.
+	zstdBlockRoomBytes = 128<<10 + 64
 	// zstdEncoderWindowBytes keeps an encoder small; batches rarely are larger.
 	zstdEncoderWindowBytes = 1 << 20
 )
-
-func isTooLarge(err error) bool { return errors.Is(err, ErrTooLarge) }
-func isCorrupt(err error) bool  { return errors.Is(err, ErrCorrupt) }
 
 type gzipDecoder struct {
 	src    bytes.Reader
@@ -100,29 +100,32 @@ var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
 
 func decompressZstd(dst, src []byte, maxBytes int64) ([]byte, error) {
 	start := len(dst)
-	want := int64(zstdContentBytes(src))
-	if want > maxBytes {
+	declared := zstdContentBytes(src)
+	if declared > uint64(maxBytes) {
 		return dst, tooLarge(CodecZstd, maxBytes)
 	}
-	if want == 0 {
-		want = min(maxBytes, max(4*int64(len(src)), 4<<10))
+	want := min(maxBytes, max(4*int64(len(src)), 4<<10))
+	if declared > 0 { // believed only so far: a few bytes may declare anything
+		want = min(int64(declared), 64*int64(len(src))+64<<10)
 	}
 	for {
-		if int64(cap(dst)-start) < want {
-			dst = slices.Grow(dst[:start], int(want))
-		}
-		room := min(int64(cap(dst)-start), maxBytes)
-		out, err := zstdDecoder().DecodeAll(src, dst[:start:start+int(room)])
-		if err == nil && int64(len(out)-start) <= maxBytes {
-			return dst[:len(out)], nil
-		}
-		if err != nil && !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		// With room for one block more than wanted, whatever fails before the
+		// wanted size is reached did not fail for lack of room.
+		dst = slices.Grow(dst[:start], int(want)+zstdBlockRoomBytes)
+		room := int(min(int64(cap(dst)-start), maxBytes+zstdBlockRoomBytes))
+		out, err := zstdDecoder().DecodeAll(src, dst[:start:start+room])
+		produced := int64(len(out) - start)
+		switch {
+		case err == nil && produced <= maxBytes:
+			return out, nil
+		case err == nil || room >= int(maxBytes)+zstdBlockRoomBytes && produced > maxBytes:
+			return dst[:start], tooLarge(CodecZstd, maxBytes)
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded) && produced <= int64(room-zstdBlockRoomBytes):
 			return dst[:start], corrupt(CodecZstd, "%v", err)
-		}
-		if room >= maxBytes {
+		case want >= maxBytes: // a later frame declares too much
 			return dst[:start], tooLarge(CodecZstd, maxBytes)
 		}
-		want = min(maxBytes, 4*room)
+		want = min(maxBytes, 4*max(want, int64(room)))
 	}
 }
 

@@ -83,12 +83,12 @@ func Validate(b Batch, r Rules, now time.Time) (Batch, error) {
 		return r.finish(b, &h, target, level, b.payload(), now)
 	}
 	limit := decompressedBytesMax(r.DecompressedBytesMax, len(b.b))
-	records, release, err := decompressPooled(h.Codec(), b.payload(), limit)
+	records, err := decompressPooled(h.Codec(), b.payload(), limit)
 	if err != nil {
 		return Batch{}, err
 	}
-	defer release()
-	return r.finish(b, &h, target, level, records, now)
+	defer records.release()
+	return r.finish(b, &h, target, level, records.data, now)
 }
 
 // checkHeader is what can be refused without looking at a record.
