@@ -54,8 +54,14 @@ func (w *writer) run() {
 // answer waits for one reply and gathers its answer.
 func (w *writer) answer(f *inFlight) {
 	c := w.conn
-	if w.out != nil && !w.done(f) {
-		w.flush()
+	if w.out != nil {
+		done, err := w.done(f)
+		if !done {
+			w.flush()
+		}
+		if err != nil {
+			c.end(metrics.ClosePanic)
+		}
 	}
 	response, err := w.wait(f)
 	if response != nil {
@@ -102,12 +108,11 @@ func (w *writer) guard(f *inFlight, err *error) {
 	}
 }
 
-// done reports whether the reply is there. One that panics does not count as there.
-func (w *writer) done(f *inFlight) (done bool) {
-	var err error
+// done reports whether the reply is there.
+func (w *writer) done(f *inFlight) (done bool, err error) {
 	defer w.guard(f, &err)
 	p, ok := f.reply.(wire.Poller)
-	return ok && p.Done()
+	return ok && p.Done(), nil
 }
 
 func (w *writer) wait(f *inFlight) (response wire.Response, err error) {

@@ -46,7 +46,8 @@ const (
 // asks for (every partition of a large cluster), low enough that decoding stays below 40 MiB.
 const elementsMax = 1 << 18
 
-// elementBytes is what decoding one element takes at most, apart from the bytes of the frame itself.
+// elementBytes is what decoding one element takes at most, apart from copies of its strings and numbers,
+// which together take no more than the frame does.
 const elementBytes = 128
 
 // taggedElements is what the first unknown tag of a structure counts as: kmsg makes a map for it.
