@@ -52,6 +52,11 @@ func (w *walker) err(index int) error {
 }
 
 func (w *walker) varint() (int32, bool) {
+	if w.pos < len(w.b) && w.b[w.pos] < 0x80 {
+		u := uint32(w.b[w.pos])
+		w.pos++
+		return int32(u>>1) ^ -int32(u&1), true
+	}
 	v, ok := w.varlong()
 	if ok && (v < math.MinInt32 || v > math.MaxInt32) {
 		return 0, w.fail("integer over 32 bits")
@@ -60,12 +65,14 @@ func (w *walker) varint() (int32, bool) {
 }
 
 func (w *walker) varlong() (int64, bool) {
-	if w.pos < len(w.b) && w.b[w.pos] < 0x80 {
-		u := w.b[w.pos]
-		w.pos++
-		return int64(u>>1) ^ -int64(u&1), true
+	b := w.b[w.pos:]
+	var u uint64
+	n := 0
+	if len(b) >= 2 && b[1] < 0x80 && b[0] >= 0x80 { // two bytes, the most frequent of the longer ones
+		u, n = uint64(b[0]&0x7F)|uint64(b[1])<<7, 2
+	} else {
+		u, n = binary.Uvarint(b)
 	}
-	u, n := binary.Uvarint(w.b[w.pos:])
 	if n <= 0 {
 		return 0, w.fail("bad or cut integer")
 	}
