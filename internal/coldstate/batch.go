@@ -6,21 +6,27 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// nodeOverheadBytes is what a memtable takes for an entry beside key and value, a little above the average.
-const nodeOverheadBytes = 56
+const (
+	// nodeBytes is what a memtable takes for an entry beside key and value, a little above the average.
+	nodeBytes = 56
+	// nodeBytesMax is what Pebble reserves for it before it knows; what is left over it gives back.
+	nodeBytesMax = 208
+)
 
 // Batch collects changes that take effect together. It belongs to one goroutine at a time.
 type Batch struct {
-	store     *Store
-	b         *pebble.Batch
-	usedBytes int64
+	store *Store
+	b     *pebble.Batch
+	// usedBytes is what the batch will take in a memtable, reserveBytes what has to be free there to apply it.
+	usedBytes, reserveBytes int64
 }
 
 // NewBatch returns an empty batch.
 func (s *Store) NewBatch() *Batch { return &Batch{store: s, b: s.db.NewBatch()} }
 
 func (b *Batch) count(keyBytes, valueBytes int) {
-	b.usedBytes += int64(keyBytes+valueBytes) + nodeOverheadBytes
+	b.usedBytes += int64(keyBytes+valueBytes) + nodeBytes
+	b.reserveBytes += int64(keyBytes+valueBytes) + nodeBytesMax
 }
 
 // must turns an error of a batch in memory, which only a misused batch gives, into a panic.
@@ -83,7 +89,7 @@ func (b *Batch) Bytes() int64 { return b.usedBytes }
 // Reset empties the batch.
 func (b *Batch) Reset() {
 	b.b.Reset()
-	b.usedBytes = 0
+	b.usedBytes, b.reserveBytes = 0, 0
 }
 
 // Close gives the batch's memory back; it must not be used afterwards.
@@ -102,7 +108,7 @@ func (b *Batch) Commit() error {
 	defer s.leave()
 	s.memtable.Lock()
 	defer s.memtable.Unlock()
-	if err := s.makeRoomLocked(b.usedBytes); err != nil {
+	if err := s.makeRoomLocked(b.reserveBytes); err != nil {
 		return err
 	}
 	if err := s.db.Apply(b.b, pebble.NoSync); err != nil {
@@ -119,8 +125,8 @@ func (b *Batch) Commit() error {
 
 // makeRoomLocked rotates the memtable before it is full, so that Pebble never has to, and waits first until the previous
 // one is durable and level 0 is not too deep.
-func (s *Store) makeRoomLocked(bytes int64) error {
-	if s.memtable.usedBytes == 0 || s.memtable.usedBytes+bytes <= s.memtable.arenaBytes*memtableFillPercent/100 {
+func (s *Store) makeRoomLocked(reserveBytes int64) error {
+	if s.memtable.usedBytes == 0 || s.memtable.usedBytes+reserveBytes <= s.memtable.arenaBytes-arenaReserveBytes {
 		return s.guard.err()
 	}
 	if err := s.waitFlushed(s.memtable.flushing, s.stopping, nil); err != nil {
@@ -150,4 +156,4 @@ func (s *Store) waitCompacted() error {
 }
 
 // BatchBytesMax is how large a batch may be (Batch.Bytes) to fit the memory budget.
-func (s *Store) BatchBytesMax() int64 { return s.shares.memtableBytes / 4 }
+func (s *Store) BatchBytesMax() int64 { return s.shares.memtableBytes / 8 }
