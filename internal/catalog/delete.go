@@ -1,0 +1,216 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"ottla/internal/pidstore"
+	"ottla/internal/seglog"
+)
+
+// deletion is a topic that is gone for clients while its files and producer entries are being removed. It is in the
+// journal until nothing is left, so that a crash leaves no orphan; a topic of the same name waits for it, so that
+// what is found under its name at a start is never a new topic's.
+type deletion struct {
+	topic *Topic
+	done  chan struct{} // closed when the attempt has ended; nil: nobody works on it
+	err   error         // of the last attempt, after done
+}
+
+// DeleteTopic deletes a topic by name. Its data is removed in the background.
+func (c *Catalog) DeleteTopic(name string) error {
+	return c.committer.propose(func(t *tx) error {
+		topic := t.byName[name]
+		if topic == nil {
+			return ErrUnknownTopic
+		}
+		t.add(change{kind: kindTopicDeleted, id: topic.id})
+		return nil
+	})
+}
+
+// DeleteTopics deletes topics by id, in one atomic step.
+func (c *Catalog) DeleteTopics(ids [][16]byte) []error {
+	out := make([]error, len(ids))
+	err := c.committer.propose(func(t *tx) error {
+		for i, id := range ids {
+			if t.topics[id] == nil {
+				out[i] = ErrUnknownTopicID
+				continue
+			}
+			t.add(change{kind: kindTopicDeleted, id: id})
+		}
+		return nil
+	})
+	if err != nil {
+		for i := range out {
+			out[i] = err
+		}
+	}
+	return out
+}
+
+// startDeletionLocked takes a topic out of use and removes it in the background.
+func (c *Catalog) startDeletionLocked(t *Topic) {
+	delete(c.live.byName, t.Name)
+	delete(c.live.byID, t.ID)
+	c.live.sorted = nil
+	d := &deletion{topic: t}
+	c.live.deletions[t.Name] = d
+	c.resumeLocked(d)
+}
+
+// resumeLocked works on a deletion unless somebody does.
+func (c *Catalog) resumeLocked(d *deletion) {
+	if d.done != nil || c.live.logs == nil || c.closing.Load() {
+		return
+	}
+	d.done = make(chan struct{})
+	c.purging.Add(1)
+	go func() {
+		defer c.purging.Done()
+		err := c.purge(d.topic)
+		if err != nil && !errors.Is(err, ErrClosed) {
+			c.o.Logger.Warn("catalog: removing a deleted topic failed, trying again later", "topic", d.topic.Name, "err", err)
+		}
+		c.live.Lock()
+		defer c.live.Unlock()
+		d.err = err
+		close(d.done)
+		d.done = nil
+	}()
+}
+
+// purge removes what is left of a deleted topic and then the deletion itself.
+func (c *Catalog) purge(t *Topic) error {
+	var all error
+	for _, p := range t.Partitions {
+		if c.closing.Load() {
+			return ErrClosed
+		}
+		if err := p.Delete(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			all = errors.Join(all, err)
+		}
+	}
+	if all != nil {
+		return all
+	}
+	return c.committer.propose(func(tx *tx) error {
+		if tx.deleting[t.ID] != nil {
+			tx.add(change{kind: kindTopicPurged, id: t.ID})
+		}
+		return nil
+	})
+}
+
+// awaitDeletion waits until a deleted topic of the name is gone, trying once more if it failed before.
+func (c *Catalog) awaitDeletion(name string) error {
+	c.live.Lock()
+	d := c.live.deletions[name]
+	if d == nil {
+		c.live.Unlock()
+		return nil
+	}
+	c.resumeLocked(d)
+	done := d.done
+	c.live.Unlock()
+	if done == nil {
+		return nil // not attached: the proposal is refused
+	}
+	<-done
+	c.live.RLock()
+	defer c.live.RUnlock()
+	if d.err != nil {
+		return fmt.Errorf("topic %s of the same name is still being deleted: %w", name, d.err)
+	}
+	return nil
+}
+
+const (
+	deletedDirSuffix = "-delete" // what is being removed; the log store's
+	strayDirSuffix   = "-stray"  // what no topic owns; never removed
+)
+
+// Attach makes the live partitions of all topics, without I/O for each of them, finishes deletions that a crash
+// interrupted, and sets aside directories that look like partitions but belong to no topic: after a restored backup of
+// the catalog they may hold the only copy of something, so they are never removed.
+func (c *Catalog) Attach(logs *seglog.Store, producers *pidstore.Store, unclean bool) error {
+	names, err := c.o.FS.List(c.o.Dir)
+	if err != nil {
+		return fmt.Errorf("attach catalog: %w", err)
+	}
+	c.live.Lock()
+	defer c.live.Unlock()
+	if c.live.logs != nil {
+		panic("BUG: catalog attached twice")
+	}
+	if err := c.setStraysAsideLocked(names); err != nil {
+		return fmt.Errorf("attach catalog: %w", err)
+	}
+	c.live.logs, c.live.producers, c.live.unclean = logs, producers, unclean
+	for _, t := range c.live.byName {
+		c.addPartitionsLocked(t, 0)
+	}
+	for _, d := range c.live.deletions {
+		c.addPartitionsLocked(d.topic, 0)
+		c.resumeLocked(d)
+	}
+	return nil
+}
+
+func (c *Catalog) setStraysAsideLocked(names []string) error {
+	moved := false
+	for _, name := range names {
+		topic, index, ok := parsePartitionDir(name)
+		if !ok || c.ownedLocked(topic, index) || !c.isDir(name) {
+			continue
+		}
+		aside := fmt.Sprintf("%s.%x%s", name, newID(), strayDirSuffix)
+		if err := c.o.FS.Rename(filepath.Join(c.o.Dir, name), filepath.Join(c.o.Dir, aside)); err != nil {
+			return err
+		}
+		c.o.Logger.Warn("catalog: directory of no topic set aside", "dir", name, "now", aside)
+		moved = true
+	}
+	if !moved {
+		return nil
+	}
+	return c.o.FS.SyncDir(c.o.Dir)
+}
+
+func (c *Catalog) ownedLocked(topic string, index int32) bool {
+	t := c.live.byName[topic]
+	if t == nil && c.live.deletions[topic] != nil {
+		t = c.live.deletions[topic].topic
+	}
+	if t == nil {
+		return false
+	}
+	count := int32(0)
+	for _, r := range t.ranges {
+		count += r.count
+	}
+	return index < count
+}
+
+func (c *Catalog) isDir(name string) bool {
+	info, err := c.o.FS.Stat(filepath.Join(c.o.Dir, name))
+	return err == nil && info.Dir
+}
+
+// parsePartitionDir splits the name of a partition's directory. Directories that are set aside are none.
+func parsePartitionDir(name string) (topic string, index int32, ok bool) {
+	cut := strings.LastIndexByte(name, '-')
+	if cut <= 0 || strings.HasSuffix(name, deletedDirSuffix) || strings.HasSuffix(name, strayDirSuffix) {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(name[cut+1:], 10, 31)
+	if err != nil || ValidateTopicName(name[:cut]) != nil || strconv.FormatUint(n, 10) != name[cut+1:] {
+		return "", 0, false
+	}
+	return name[:cut], int32(n), true
+}

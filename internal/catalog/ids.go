@@ -1,0 +1,75 @@
+package catalog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"ottla/internal/pidstore"
+)
+
+const (
+	// A new cluster starts somewhere in [2^32, 2^48), so that ids of other clusters meet no entry of ours.
+	firstPIDMin, firstPIDMax = 1 << 32, 1 << 48
+	// Every process leaves a random distance, up to so much, before its first block: if the catalog was rolled back
+	// to an older copy, ids that were issued after that copy are not issued again.
+	jumpPIDMax = 1 << 32
+	pidRound   = 1000
+)
+
+var _ pidstore.BlockStore = (*Catalog)(nil)
+
+// ReserveProducerIDs implements pidstore.BlockStore: no two calls in the life of a data directory return the same id.
+func (c *Catalog) ReserveProducerIDs(atLeast, count int64, age uint32) (start, end int64, err error) {
+	if count <= 0 {
+		return 0, 0, Refuse(ErrInvalidRequest, "cannot reserve %d producer ids", count)
+	}
+	c.pids.Lock()
+	defer c.pids.Unlock()
+	err = c.committer.propose(func(t *tx) error {
+		low := t.pidEnd
+		switch {
+		case low == 0:
+			low = firstPIDMin + randomBelow(firstPIDMax-firstPIDMin)
+		case !c.pids.jumped && low < math.MaxInt64/2:
+			low += randomBelow(jumpPIDMax)
+		}
+		start = max(low, atLeast)
+		if start > math.MaxInt64-count {
+			return Refuse(ErrPolicyViolation, "no producer ids left above %d", start)
+		}
+		end = start + count
+		t.add(change{kind: kindProducerBlock, pid: start, end: end, age: age})
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("producer ids: %w", err)
+	}
+	c.pids.jumped = true
+	return start, end, nil
+}
+
+// randomBelow returns a multiple of pidRound in [0, n).
+func randomBelow(n int64) int64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return int64(binary.BigEndian.Uint64(b[:])%uint64(n/pidRound)) * pidRound
+}
+
+// IssueMarks implements pidstore.BlockStore.
+func (c *Catalog) IssueMarks() []pidstore.IssueMark { return *c.marks.Load() }
+
+func (c *Catalog) storeMarks(marks []pidstore.IssueMark) { c.marks.Store(&marks) }
+
+// SetIssued tells how to learn the next producer id, so that a new partition knows exactly which ids are older than
+// itself. Before, all reserved ids count as older.
+func (c *Catalog) SetIssued(next func() int64) { c.issued.Store(&next) }
+
+// createdPID is the watermark of partitions made now.
+func (c *Catalog) createdPID(s *state) int64 {
+	if f := c.issued.Load(); f != nil {
+		return min((*f)(), s.pidEnd)
+	}
+	return s.pidEnd
+}
