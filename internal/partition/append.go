@@ -82,6 +82,7 @@ func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch
 		return Appended{}, err
 	}
 	defer p.prod.Release(&pin)
+	pin.Bytes = int32(b.Size())
 
 	p.appendMu.Lock()
 	defer p.appendMu.Unlock()

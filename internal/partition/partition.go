@@ -180,14 +180,18 @@ func (p *Partition) runLoad(running chan struct{}) {
 		p.o.LoadSlots <- struct{}{}
 		defer func() { <-p.o.LoadSlots }()
 	}
+	began := time.Now()
 	l, err := p.recover()
+	p.o.Metrics.LoadSeconds.Observe(time.Since(began).Seconds())
 	p.load.Lock()
 	defer p.load.Unlock()
 	if err != nil {
+		p.o.Metrics.LoadErrors.Inc()
 		err = fmt.Errorf("load %s: %w", p.Dir(), err)
 	}
 	p.load.err = err
 	if err == nil {
+		p.o.Metrics.Loaded.Inc()
 		p.log.Store(l)
 		// Settings may have changed between the open and the store above.
 		l.SetConfig(p.settings.Load().Log)
@@ -247,10 +251,18 @@ func checkpoint(p seglog.Position) coldstate.Checkpoint {
 // Close releases the log. What is appended must be durable before (the store's
 // final pass does that).
 func (p *Partition) Close() error {
-	if l := p.log.Swap(nil); l != nil {
+	if l := p.swapOut(); l != nil {
 		return l.Close()
 	}
 	return nil
+}
+
+func (p *Partition) swapOut() *seglog.Log {
+	l := p.log.Swap(nil)
+	if l != nil {
+		p.o.Metrics.Loaded.Dec()
+	}
+	return l
 }
 
 // Delete removes the partition's data and every memory of its producers. Readers
@@ -265,7 +277,7 @@ func (p *Partition) Delete() error {
 		<-running
 	}
 	p.appendMu.Lock()
-	l := p.log.Swap(nil)
+	l := p.swapOut()
 	p.appendMu.Unlock()
 	p.wake()
 	return errors.Join(p.o.Logs.DeleteLog(p.Dir(), l), p.prod.Drop())

@@ -33,14 +33,20 @@ func (p *Partition) Watch(w *Waiter) {
 	if p.watch.waiters == nil {
 		p.watch.waiters = make(map[*Waiter]struct{}, 1)
 	}
-	p.watch.waiters[w] = struct{}{}
+	if _, twice := p.watch.waiters[w]; !twice {
+		p.watch.waiters[w] = struct{}{}
+		p.o.Metrics.Waiters.Inc()
+	}
 }
 
 // Unwatch ends Watch. A waiter that does not watch is ignored.
 func (p *Partition) Unwatch(w *Waiter) {
 	p.watch.Lock()
 	defer p.watch.Unlock()
-	delete(p.watch.waiters, w)
+	if _, watches := p.watch.waiters[w]; watches {
+		delete(p.watch.waiters, w)
+		p.o.Metrics.Waiters.Dec()
+	}
 	if len(p.watch.waiters) == 0 {
 		p.watch.waiters = nil // an idle partition keeps no map
 	}
