@@ -1,0 +1,55 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ottla/internal/wire"
+)
+
+// InitProducerId, versions 0 to 5.
+//
+// Without a transactional id every request gets a new producer id with epoch 0, also
+// one that names the id it has (TransactionCoordinator.handleInitProducerId: "always
+// blindly accept"). An id without an epoch, or an epoch without an id, is
+// INVALID_REQUEST (KIP-360). The block that an id comes from is durable before the id is told; taking one
+// may have to wait for that, so it is done in the second phase.
+//
+// Skipped: transactions. A transactional id is answered with COORDINATOR_NOT_AVAILABLE, as
+// by a broker whose transaction log is not there, and an empty one with
+// INVALID_REQUEST.
+
+const (
+	noProducerID    int64 = -1
+	noProducerEpoch int16 = -1
+)
+
+func (b *Broker) handleInitProducerId(_ context.Context, r *wire.Request) wire.Reply {
+	req := r.Body.(*kmsg.InitProducerIDRequest)
+	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+	resp.ProducerID, resp.ProducerEpoch = noProducerID, noProducerEpoch
+	switch {
+	case (req.ProducerID == noProducerID) != (req.ProducerEpoch == noProducerEpoch):
+		resp.ErrorCode = codeInvalidRequest
+	case req.TransactionalID == nil:
+		return replyFunc(func(context.Context) (wire.Response, error) {
+			b.newProducerID(resp)
+			return resp, nil
+		})
+	case *req.TransactionalID == "":
+		resp.ErrorCode = codeInvalidRequest
+	default:
+		resp.ErrorCode = codeCoordinatorNotAvailable
+	}
+	return wire.Ready(resp)
+}
+
+func (b *Broker) newProducerID(resp *kmsg.InitProducerIDResponse) {
+	id, err := b.o.IDs.Next()
+	if err != nil {
+		resp.ErrorCode = b.code("issue a producer id", err)
+		return
+	}
+	resp.ProducerID, resp.ProducerEpoch = id, 0
+}
