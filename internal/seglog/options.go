@@ -26,8 +26,6 @@ var (
 	ErrCorrupt = errors.New("seglog: corrupt")
 	// ErrVersion says that a file has a newer format than this program knows.
 	ErrVersion = errors.New("seglog: unknown format version")
-	// ErrTooLarge says that a batch does not fit into a segment.
-	ErrTooLarge = errors.New("seglog: batch too large")
 	// ErrTopicID says that a directory belongs to another topic of the same name.
 	ErrTopicID = errors.New("seglog: directory of another topic")
 )

@@ -1,0 +1,462 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"ottla/internal/disk"
+)
+
+const (
+	// filesSyncedOneByOneMax is how many dirty files a pass fsyncs one by one; more share one syncfs.
+	filesSyncedOneByOneMax = 4
+	// freeCheckBytes is how much may be written between two looks at the free space.
+	freeCheckBytes = 64 << 20
+)
+
+// committer makes what was appended durable, for all logs of a data directory, and tells who waits.
+//
+// Its job in one sentence: whoever appended before a pass began is, when it ends, told that his batch is durable, and
+// everybody who arrives meanwhile shares the next pass.
+//
+// Invariants:
+//
+//  1. A round is open (appends join it) or taken by exactly one pass; passes run one after the other, in one goroutine.
+//  2. An append joins a round after its write(2) returned and its log's end moved, in that order. A pass takes the round
+//     first and looks at the logs' ends second. So whatever joined the round is covered by the ends that it sees.
+//  3. A pass publishes, per log, only the end that it saw before its fsync. What was written during the fsync may be
+//     durable or not; it belongs to a later round.
+//  4. Offsets are published before the round is closed: who was told "done" finds his batch readable.
+//  5. A failed fsync is never retried: the kernel has marked the pages clean, and a second fsync would succeed without
+//     having written them. The round fails, the store is offline, and all later rounds fail.
+//  6. The names of new files and the epoch lines of a log are durable before its offsets are published.
+//
+// Outline:
+//
+//	wait until somebody is in a hurry, or the oldest lazy append is due
+//	under Store.mu: take the round and the queue of logs; open a new round
+//	for each log, under its mu: note end; collect files written since the last pass
+//	at most 4 files: fdatasync each; else one syncfs. Then rename epoch files and fsync directories
+//	for each log, under its mu: move durable (and committed); then call its Listener
+//	close the round
+//
+// The lock order is Log.mu before Store.mu (an append joins under its log's lock); the pass holds neither while it
+// syncs.
+//
+// Rejected: one fsync per log by the appender that comes first (a leader per log). It needs no queue, but sixteen busy
+// partitions make sixteen fsyncs where the device does them one after the other anyway; with one syncfs they share it.
+// Also rejected: waiting a little for company before a pass. The pass that runs is that wait.
+type committer struct {
+	s     *Store
+	logs  []*Log // of this pass; reused
+	spare []*Log // the other half of the double buffer
+	plan  plan
+}
+
+// plan is what one pass syncs. It is reused by the next.
+type plan struct {
+	targets []target
+	files   []*segment // data files
+	indexes []*segment // index files
+	epochs  []epochFile
+	dirs    []*Log
+}
+
+// target is what a pass will publish of one log.
+type target struct {
+	log  *Log
+	end  Position
+	sync bool // false: only tell the listener what is committed
+}
+
+type epochFile struct {
+	log  *Log
+	file disk.File
+}
+
+// run makes passes until the store stops.
+func (c *committer) run() {
+	defer close(c.s.stopped)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		stop := false
+		if due, armed := c.s.nextDue(); armed {
+			timer.Reset(time.Until(due))
+		}
+		select {
+		case <-c.s.wake:
+		case <-timer.C:
+		case <-c.s.stop:
+			stop = true
+		}
+		if c.s.passDue(time.Now(), stop) {
+			c.pass(time.Now(), stop)
+		}
+		if stop {
+			return
+		}
+	}
+}
+
+func (c *committer) pass(now time.Time, last bool) {
+	r := c.take(now, last)
+	err := c.s.Offline()
+	if err == nil {
+		c.prepare(now, last)
+		if err = c.sync(); err != nil {
+			c.s.SetOffline(err)
+			err = c.s.Offline()
+		} else {
+			c.publish()
+		}
+		c.plan.reset()
+	}
+	c.s.metrics.Passes.Inc()
+	c.s.refreshFreeAfter(freeCheckBytes)
+	c.s.metrics.DirtyLogs.Observe(float64(len(c.logs)))
+	clear(c.logs)
+	c.spare = c.logs[:0]
+	r.err = err
+	close(r.done)
+}
+
+// take takes the open round and the queue, and opens a new round. The last pass leaves a round that is over.
+func (c *committer) take(now time.Time, last bool) *round {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.mu.round
+	if last {
+		s.mu.round = stoppedRound
+		s.mu.stopped = true
+	} else {
+		s.mu.round = newRound()
+	}
+	c.logs, s.mu.queue = s.mu.queue, c.spare
+	s.mu.hurry, s.mu.due = false, time.Time{}
+	if last || !s.mu.waitingDue.IsZero() && !s.mu.waitingDue.After(now) {
+		// Page-cache logs whose flush.ms is over, and, in case, others: prepare finds out which.
+		for _, l := range s.mu.waiting {
+			l.waiting = false
+			if !l.queued {
+				c.logs = append(c.logs, l)
+			}
+		}
+		clear(s.mu.waiting)
+		s.mu.waiting, s.mu.waitingDue = s.mu.waiting[:0], time.Time{}
+	}
+	for _, l := range c.logs {
+		l.queued = false
+	}
+	return r
+}
+
+// prepare notes what each log has and collects what must be synced.
+func (c *committer) prepare(now time.Time, last bool) {
+	p := &c.plan
+	for _, l := range c.logs {
+		if l.deleted.Load() {
+			continue
+		}
+		l.mu.Lock()
+		t := target{log: l, end: l.endLocked(), sync: last || l.syncDueLocked(now)}
+		due := l.mu.due
+		if t.sync {
+			l.collectLocked(p)
+		}
+		dirty := t.sync && l.mu.epochDirty
+		l.mu.Unlock()
+		p.targets = append(p.targets, t)
+		if dirty {
+			p.addEpochs(l)
+		}
+		if t.sync && l.dirDirty.Swap(false) {
+			p.dirs = append(p.dirs, l)
+		}
+		if !t.sync {
+			c.s.waitUntil(l, due)
+		}
+	}
+}
+
+func (l *Log) endLocked() Position {
+	s := l.activeLocked()
+	return Position{Offset: l.end.Load(), SegmentBase: s.base, Position: s.size}
+}
+
+// syncDueLocked says whether this pass has to sync the log, and if not yet, notes when.
+func (l *Log) syncDueLocked(now time.Time) bool {
+	cfg := l.config()
+	if !cfg.pageCache() || l.mu.syncAsked || l.mu.unsynced >= cfg.FlushMessages {
+		return true
+	}
+	if !l.mu.due.IsZero() {
+		return !l.mu.due.After(now)
+	}
+	if delay := cfg.lazyDelay(); delay >= 0 && l.mu.unsynced > 0 {
+		l.mu.due = now.Add(delay)
+	}
+	return false
+}
+
+// collectLocked takes references of the segments with unsynced data.
+func (l *Log) collectLocked(p *plan) {
+	l.mu.syncAsked, l.mu.unsynced, l.mu.due = false, 0, time.Time{}
+	segments := l.mu.segments
+	for i := len(segments) - 1; i >= 0 && (i == len(segments)-1 || segments[i+1].base >= l.mu.durable.SegmentBase); i-- {
+		s := segments[i]
+		// The reference comes before the flag is cleared: see segment.unsynced.
+		s.acquireLocked()
+		if s.unsynced.Swap(false) {
+			p.files = append(p.files, s)
+		} else {
+			s.refs.Add(-1) // in the list, so not dropped
+		}
+		if s.indexUnsynced {
+			s.indexUnsynced = false
+			s.acquireLocked()
+			p.indexes = append(p.indexes, s)
+		}
+	}
+	if t := l.mu.tail; t != nil && t.onFile[0]-l.mu.indexSynced > indexUnsyncedMax-2*indexPendingMax {
+		l.mu.indexSynced = t.onFile[0]
+		s := l.activeLocked()
+		s.acquireLocked()
+		p.indexes = append(p.indexes, s)
+	}
+}
+
+// addEpochs writes the log's epochs to a new file, to be renamed when it is durable. If that fails they stay dirty: the
+// next pass tries again, and no fsync has failed.
+func (p *plan) addEpochs(l *Log) {
+	l.mu.Lock()
+	data := encodeEpochs(l.mu.epochs)
+	l.mu.epochDirty = false
+	l.mu.Unlock()
+	f, err := l.store.fs.Create(l.path(epochFileName + tempSuffix))
+	if err == nil {
+		if _, err = f.WriteAt(data, 0); err != nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		l.epochsFailed()
+		return
+	}
+	p.epochs = append(p.epochs, epochFile{l, f})
+}
+
+func (l *Log) epochsFailed() {
+	l.mu.Lock()
+	l.mu.epochDirty = true
+	l.mu.Unlock()
+	l.store.metrics.BackgroundErrors.Inc()
+}
+
+// sync makes the plan durable. Its error is final.
+func (c *committer) sync() error {
+	p, s := &c.plan, c.s
+	defer p.release()
+	files := len(p.files) + 2*len(p.indexes) + len(p.epochs)
+	if files == 0 && len(p.dirs) == 0 {
+		return nil
+	}
+	start := time.Now()
+	all := files > filesSyncedOneByOneMax
+	var err error
+	if handles, ok := p.open(); all || !ok {
+		all, err = true, s.syncFS()
+	} else {
+		err = s.syncFiles(handles)
+	}
+	if err != nil {
+		return err
+	}
+	// syncfs has made the names durable too, but for the ones that follow now.
+	dirs := p.dirs
+	if all {
+		dirs = nil
+	}
+	for _, e := range p.epochs {
+		if err := s.fs.Rename(e.log.path(epochFileName+tempSuffix), e.log.path(epochFileName)); err == nil {
+			dirs = append(dirs, e.log)
+		} else if !e.log.deleted.Load() {
+			e.log.epochsFailed()
+		}
+	}
+	err = s.syncDirs(dirs)
+	s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
+	return err
+}
+
+type syncHandle struct {
+	log  *Log
+	file disk.File
+}
+
+// open returns the files to sync; not ok says that their handles would not tell the whole truth, and syncfs has to. The
+// segments keep their handles.
+func (p *plan) open() (out []syncHandle, ok bool) {
+	ok = true
+	for _, s := range p.files {
+		f, err := s.handle(false)
+		if err != nil || s.closedDirty.Swap(false) {
+			ok = false
+			continue
+		}
+		out = append(out, syncHandle{s.log, f})
+	}
+	return out, ok
+}
+
+func (s *Store) syncFS() error {
+	s.metrics.Fsyncs.Inc()
+	if err := s.fs.SyncFS(s.dir); err != nil {
+		return fmt.Errorf("syncfs %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *Store) syncFiles(handles []syncHandle) error {
+	p := &s.committer.plan
+	for _, h := range handles {
+		s.metrics.Fsyncs.Inc()
+		if err := h.file.Sync(); err != nil {
+			return fmt.Errorf("fsync %s: %w", h.log.name, err)
+		}
+	}
+	for _, e := range p.epochs {
+		s.metrics.Fsyncs.Inc()
+		if err := e.file.Sync(); err != nil {
+			return fmt.Errorf("fsync %s: %w", e.log.path(epochFileName), err)
+		}
+	}
+	for _, seg := range p.indexes {
+		for _, suffix := range []string{timeIndexSuffix, indexSuffix} {
+			if err := s.syncIndex(seg, suffix); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// syncIndex syncs an index file. One that is missing will be rebuilt.
+func (s *Store) syncIndex(seg *segment, suffix string) error {
+	f, err := s.fs.OpenReadWrite(seg.path(suffix), false)
+	if err != nil {
+		return nil
+	}
+	s.metrics.Fsyncs.Inc()
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("fsync %s: %w", seg.path(suffix), err)
+	}
+	return nil
+}
+
+func (s *Store) syncDirs(dirs []*Log) error {
+	if len(dirs) > filesSyncedOneByOneMax {
+		return s.syncFS()
+	}
+	for _, l := range dirs {
+		if err := s.fs.SyncDir(l.dir); err != nil && !l.deleted.Load() {
+			return fmt.Errorf("fsync directory %s: %w", l.dir, err)
+		}
+	}
+	return nil
+}
+
+// release gives back what the plan holds, whatever became of it.
+func (p *plan) release() {
+	for _, s := range p.files {
+		s.release()
+	}
+	for _, s := range p.indexes {
+		s.release()
+	}
+	for _, e := range p.epochs {
+		_ = e.file.Close() // synced, or the store is offline
+	}
+}
+
+func (p *plan) reset() {
+	clear(p.targets)
+	clear(p.files)
+	clear(p.indexes)
+	clear(p.epochs)
+	clear(p.dirs)
+	*p = plan{targets: p.targets[:0], files: p.files[:0], indexes: p.indexes[:0], epochs: p.epochs[:0], dirs: p.dirs[:0]}
+}
+
+// publish moves the offsets of all logs of the pass, and tells their listeners.
+func (c *committer) publish() {
+	for _, t := range c.plan.targets {
+		t.log.publish(t)
+	}
+}
+
+func (l *Log) publish(t target) {
+	l.mu.Lock()
+	moved := t.sync && t.end.Offset > l.mu.durable.Offset
+	if moved {
+		l.mu.durable = t.end
+		l.durable.Store(t.end.Offset)
+	}
+	if moved && t.end.Offset > l.mu.committed.Offset {
+		l.mu.committed = t.end
+		l.committed.Store(t.end.Offset)
+	}
+	if l.mu.committed.Offset == l.end.Load() {
+		l.mu.lastRound = nil
+	}
+	committed := l.mu.committed.Offset
+	rolled := t.sync && t.end.SegmentBase > l.mu.pointNoted
+	if rolled {
+		l.mu.pointNoted = t.end.SegmentBase
+	}
+	l.mu.Unlock()
+	if l.listener != nil {
+		l.listener.Committed(committed)
+		if moved {
+			l.listener.Durable(t.end)
+		}
+	}
+	if rolled {
+		l.store.noteRecoveryPoint(l, t.end.SegmentBase)
+	}
+}
+
+// SetOffline takes the data directory offline until the process is restarted: nothing is written or committed any more.
+func (s *Store) SetOffline(err error) {
+	if err == nil {
+		err = errors.New("no reason given")
+	}
+	s.mu.Lock()
+	first := s.mu.offline == nil
+	if first {
+		s.mu.offline = fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	s.mu.Unlock()
+	if first {
+		s.isOffline.Store(true)
+		s.metrics.Offline.Set(1)
+		s.logger.Error("data directory is offline until restart", "dir", s.dir, "error", err)
+		s.signal()
+	}
+}
+
+// Offline returns why the data directory is offline, or nil.
+func (s *Store) Offline() error {
+	if !s.isOffline.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.offline
+}

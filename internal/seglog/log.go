@@ -1,0 +1,281 @@
+package seglog
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// readCursors is how many ends of earlier reads a log remembers, so that a consumer that reads on needs no index.
+const readCursors = 4
+
+// cursor says that the batch at or after offset begins at pos of segment base.
+type cursor struct{ offset, base, pos int64 }
+
+// Log is one partition's directory: an append-only sequence of batches in segments.
+//
+// Locks, in the order in which they may be taken; no other is taken under a later one:
+//
+//	trimMu    serialises what moves the log start. Held across I/O and BeforeTrim.
+//	appendMu  serialises appends, rolls and index flushes of the active segment. Held across write(2), never fsync.
+//	mu        guards the fields below. Held for memory accesses only.
+//	Store.mu  the committer's queue.
+//
+// Invariants:
+//
+//  1. start <= durable <= committed <= end, and each only grows.
+//  2. mu.segments is never empty, ordered by base; the last one is active. Only the active one is written.
+//  3. The active segment's file ends at size, or, after a failed cut, torn is set and the next append cuts first.
+//  4. Bytes below segment.size are never changed: a reader needs a reference, not a lock.
+type Log struct {
+	store      *Store
+	name, dir  string
+	topicID    [16]byte
+	epoch      int32 // leader epoch of this run
+	listener   Listener
+	beforeTrim func(newStart int64) error
+	cfg        atomic.Pointer[Config]
+
+	start, durable, committed, end atomic.Int64
+
+	closed   atomic.Bool // no more appends
+	deleted  atomic.Bool // directory renamed away
+	dirDirty atomic.Bool // files were created since the last SyncDir
+	touched  atomic.Bool // used since the janitor last looked
+	hot      atomic.Bool // may hold open files or a tail
+
+	trimMu        sync.Mutex
+	recoveryPoint int64 // as in the start file; guarded by trimMu
+	startFile     int64 // log start as in the start file; guarded by trimMu
+
+	appendMu     sync.Mutex
+	torn         bool // a failed append's bytes are still behind size
+	suspect      bool // the active segment's index may lack entries after an unclean stop
+	activeSince  int64
+	jitterMillis int64
+	rebuildMu    sync.Mutex // serialises index rebuilds of closed segments
+
+	mu struct {
+		sync.Mutex
+		segments    []*segment
+		tail        *tail // index state of the active segment; nil while idle
+		durable     Position
+		committed   Position
+		lastRound   *round // of the last append, while it may be open
+		epochs      []epochStart
+		epochDirty  bool      // epochs not durable yet
+		indexSynced int       // entries of the active offset index known to be synced
+		syncAsked   bool      // RequestSync, or a roll: sync in the next pass
+		pointNoted  int64     // recovery point handed to the janitor
+		unsynced    int64     // records appended since the last snapshot of the committer
+		due         time.Time // page-cache mode: when the unsynced data has to be synced; zero: not set
+		cursors     [readCursors]cursor
+		cursorNext  uint8
+	}
+
+	// Guarded by Store.mu.
+	queued  bool // in the queue of the next pass
+	waiting bool // in the store's list of unsynced page-cache logs
+}
+
+// tail is the index state of the active segment while it is in use. It is written by the holder of appendMu, under mu.
+type tail struct {
+	indexBuilder        // offsets and times are the entries not on file yet
+	onFile       [2]int // entries of the offset index and of the time index on file
+	first        int64  // timestamp of the first batch, for segment.ms
+}
+
+func (l *Log) config() *Config { return l.cfg.Load() }
+
+// Start is the first offset that may be read.
+func (l *Log) Start() int64 { return l.start.Load() }
+
+// Durable is the end of what a power loss cannot take.
+func (l *Log) Durable() int64 { return l.durable.Load() }
+
+// Committed is the end of what readers see: the high watermark.
+func (l *Log) Committed() int64 { return l.committed.Load() }
+
+// End is the offset of the next append.
+func (l *Log) End() int64 { return l.end.Load() }
+
+// Position is the durable end as a place to recover from.
+func (l *Log) Position() Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.durable
+}
+
+// SetConfig puts new settings in force for everything that follows.
+func (l *Log) SetConfig(c *Config) {
+	l.cfg.Store(c)
+	// What waited under the old flush settings must not wait for ever under the new ones.
+	if l.durable.Load() < l.end.Load() {
+		l.RequestSync()
+	}
+}
+
+// RequestSync asks for an fsync of everything appended so far, without waiting.
+func (l *Log) RequestSync() { l.requestSync() }
+
+func (l *Log) requestSync() Ticket {
+	l.mu.Lock()
+	l.mu.syncAsked = true
+	l.mu.Unlock()
+	return Ticket{l.store.join(l, true, 0)}
+}
+
+// PendingTicket covers everything appended so far, and starts a pass at once.
+func (l *Log) PendingTicket() Ticket {
+	l.mu.Lock()
+	r := l.mu.lastRound
+	pending := l.mu.committed.Offset < l.end.Load()
+	l.mu.Unlock()
+	if !pending || r == nil {
+		return Ticket{}
+	}
+	l.store.hurry(l)
+	return Ticket{r}
+}
+
+// SizeBytes is the size of all segments.
+func (l *Log) SizeBytes() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sizeLocked()
+}
+
+func (l *Log) sizeLocked() int64 {
+	var n int64
+	for _, s := range l.mu.segments {
+		n += s.size
+	}
+	return n
+}
+
+// Segments describes the segments, oldest first.
+func (l *Log) Segments() []SegmentInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]SegmentInfo, len(l.mu.segments))
+	for i, s := range l.mu.segments {
+		out[i] = SegmentInfo{Base: s.base, End: l.segmentEndLocked(i), SizeBytes: s.size, Active: i == len(out)-1}
+	}
+	return out
+}
+
+// segmentEndLocked returns the first offset behind segment i.
+func (l *Log) segmentEndLocked(i int) int64 {
+	if i+1 < len(l.mu.segments) {
+		return l.mu.segments[i+1].base
+	}
+	return l.end.Load()
+}
+
+func (l *Log) activeLocked() *segment { return l.mu.segments[len(l.mu.segments)-1] }
+
+// findLocked returns the index of the segment that holds offset, or would: the last whose base is not above it.
+func (l *Log) findLocked(offset int64) int {
+	i, found := slices.BinarySearchFunc(l.mu.segments, offset, func(s *segment, o int64) int {
+		switch {
+		case s.base < o:
+			return -1
+		case s.base > o:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		i--
+	}
+	return max(i, 0)
+}
+
+// ReleaseFiles closes the log's open files and drops its index state, after writing it out. The next use loads both.
+func (l *Log) ReleaseFiles() {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if !l.closed.Load() {
+		l.releaseFilesLocked()
+	}
+}
+
+// releaseFilesLocked is ReleaseFiles with appendMu held. A tail that cannot be written out stays.
+func (l *Log) releaseFilesLocked() {
+	l.hot.Store(false)
+	if err := l.parkTailLocked(); err != nil {
+		l.hot.Store(true)
+		l.store.metrics.IndexWriteErrors.Inc()
+	}
+	l.mu.Lock()
+	segments := slices.Clone(l.mu.segments)
+	l.mu.Unlock()
+	for _, s := range segments {
+		if !l.store.files.closeFile(s) {
+			l.hot.Store(true)
+		}
+	}
+}
+
+// Close makes what was appended durable, writes the index state out and closes the files. Appends fail from then on.
+// Reads that are under way finish.
+func (l *Log) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	err := l.settle()
+	l.appendMu.Lock()
+	perr := l.parkTailLocked()
+	l.releaseFilesLocked()
+	if perr != nil || l.suspect {
+		// A missing index is rebuilt, a wrong one might be believed.
+		perr = l.removeIndexes()
+	}
+	l.appendMu.Unlock()
+	l.store.forget(l)
+	if err == nil {
+		err = perr
+	}
+	return err
+}
+
+// settle waits for the committer to have synced everything that was appended.
+func (l *Log) settle() error {
+	// An append that passed the check of closed finishes before this lock is had.
+	l.appendMu.Lock()
+	end := l.end.Load()
+	l.appendMu.Unlock()
+	settled := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.mu.durable.Offset >= end && !l.mu.epochDirty
+	}
+	if settled() {
+		return nil
+	}
+	t := l.requestSync()
+	<-t.Done()
+	if err := t.Err(); err != nil {
+		return fmt.Errorf("close %s: %w", l.name, err)
+	}
+	if !settled() && !l.deleted.Load() {
+		return fmt.Errorf("%w: close %s: the epochs could not be written", ErrIO, l.name)
+	}
+	return nil
+}
+
+// removeIndexes unlinks the active segment's indexes, so that the next use rebuilds them.
+func (l *Log) removeIndexes() error {
+	l.mu.Lock()
+	s := l.activeLocked()
+	l.mu.Unlock()
+	return s.removeIndexFiles()
+}
+
+// Name is the name of the log's directory.
+func (l *Log) Name() string { return l.name }
+
+func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }

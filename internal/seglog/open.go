@@ -1,0 +1,247 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// OpenLog opens a log and recovers it. A directory that does not exist is made: the caller's catalog says that the log
+// exists, so the process ended between the two.
+func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
+	if err := s.Offline(); err != nil {
+		return nil, err
+	}
+	if s.closed.Load() {
+		return nil, fmt.Errorf("%w: store", ErrClosed)
+	}
+	l := &Log{
+		store: s, name: o.Name, dir: filepath.Join(s.dir, o.Name), topicID: o.TopicID, epoch: o.LeaderEpoch,
+		listener: o.Listener, beforeTrim: o.BeforeTrim, activeSince: time.Now().UnixMilli(),
+	}
+	l.cfg.Store(o.Config)
+	if err := s.register(l); err != nil {
+		return nil, err
+	}
+	r := &recovery{l: l, o: o}
+	if err := r.run(); err != nil {
+		l.closed.Store(true)
+		s.forget(l)
+		for _, seg := range l.mu.segments {
+			s.files.closeFile(seg)
+		}
+		return nil, fmt.Errorf("open %s: %w", o.Name, err)
+	}
+	return l, nil
+}
+
+func (s *Store) register(l *Log) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.logs[l.name] != nil {
+		return fmt.Errorf("%w: %s is open already", ErrClosed, l.name)
+	}
+	s.mu.logs[l.name] = l
+	return nil
+}
+
+// recovery finds out what a log holds. Nothing of it is published before run returns.
+//
+//	       start          trust                 end
+//	---------|--------------|---------------------|....torn....
+//	 trimmed    durable        after an unclean     cut
+//	            (trusted)      stop: checked,
+//	                           rewritten, fsynced
+//
+// trust is the later of the caller's checkpoint and the recovery point. In the trusted part nothing is ever cut: what
+// is damaged there was acknowledged once, and is for the operator to judge.
+type recovery struct {
+	l     *Log
+	o     OpenOptions
+	start int64    // log start
+	trust Position // meaning: segment SegmentBase is durable up to Position, which is Offset
+	end   int64
+	dirty bool // names changed: the directory must be synced
+}
+
+func (r *recovery) run() error {
+	l := r.l
+	if err := r.directory(); err != nil {
+		return err
+	}
+	names, err := l.store.fs.List(l.dir)
+	if err != nil {
+		return l.ioError("list", err)
+	}
+	if err := r.startAndTrust(); err != nil {
+		return err
+	}
+	if err := r.segments(names); err != nil {
+		return err
+	}
+	epochsKnown, err := r.epochs()
+	if err != nil {
+		return err
+	}
+	if r.o.Unclean {
+		if err := r.repairTail(); err != nil {
+			return err
+		}
+	}
+	if err := r.replay(epochsKnown); err != nil {
+		return err
+	}
+	if r.dirty {
+		if err := l.store.fs.SyncDir(l.dir); err != nil {
+			return r.fsyncFailed(err)
+		}
+	}
+	return r.publish()
+}
+
+// fsyncFailed takes the store offline, here as in the committer: what was written can no longer be known.
+func (r *recovery) fsyncFailed(err error) error {
+	r.l.store.SetOffline(fmt.Errorf("recover %s: %w", r.l.name, err))
+	return r.l.store.Offline()
+}
+
+func (r *recovery) directory() error {
+	l := r.l
+	info, err := l.store.fs.Stat(l.dir)
+	switch {
+	case err == nil && !info.Dir:
+		return fmt.Errorf("%w: %s is not a directory", ErrCorrupt, l.dir)
+	case err == nil:
+		return checkTopicID(l.store.fs, l.dir, r.o.TopicID)
+	case errors.Is(err, fs.ErrNotExist):
+		return l.store.CreateLog(l.name, r.o.TopicID)
+	default:
+		return l.ioError("stat", err)
+	}
+}
+
+// startAndTrust reads the log start file. A damaged one costs the log its start, not its data: records that were
+// deleted before may be seen again.
+func (r *recovery) startAndTrust() error {
+	l := r.l
+	s, err := readStart(l.store.fs, l.path(startFileName))
+	if errors.Is(err, ErrCorrupt) {
+		l.store.logger.Error("the log start is lost; the log starts at its first segment", "log", l.name, "error", err)
+	} else if err != nil {
+		return err
+	}
+	l.startFile, l.recoveryPoint, l.mu.pointNoted = s.start, s.recovery, s.recovery
+	r.start = s.start
+	if r.o.HasCheckpoint {
+		r.trust = r.o.Checkpoint
+	}
+	if s.recovery > r.trust.Offset {
+		r.trust = Position{Offset: s.recovery, SegmentBase: s.recovery}
+	}
+	return nil
+}
+
+// segments lists the segments and removes what an earlier run left behind: files that were not finished, indexes
+// without a log, and segments below the log start, whose unlinking was under way or undone by a power loss.
+func (r *recovery) segments(names []string) error {
+	l := r.l
+	var bases []int64
+	for _, name := range names {
+		if base, ok := segmentBase(name, logSuffix); ok {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	first := 0
+	for first+1 < len(bases) && bases[first+1] <= r.start {
+		first++
+	}
+	for _, name := range names {
+		base, isSegment := anySegmentBase(name)
+		_, live := slices.BinarySearch(bases[first:], base)
+		if isSegment && !live || strings.HasSuffix(name, tempSuffix) {
+			if err := r.remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, base := range bases[first:] {
+		info, err := l.store.fs.Stat(l.path(segmentName(base, logSuffix)))
+		if err != nil {
+			return l.ioError("stat", err)
+		}
+		if info.Size > math.MaxInt32 {
+			return fmt.Errorf("%w: segment %d has %d bytes", ErrCorrupt, base, info.Size)
+		}
+		l.mu.segments = append(l.mu.segments, newSegment(l, base, info.Size, true))
+	}
+	if len(l.mu.segments) == 0 {
+		r.addEmpty(r.start)
+	}
+	r.start = max(r.start, l.mu.segments[0].base)
+	return nil
+}
+
+func (r *recovery) addEmpty(base int64) {
+	r.l.mu.segments = append(r.l.mu.segments, newSegment(r.l, base, 0, false))
+}
+
+func (r *recovery) remove(name string) error {
+	if err := r.l.store.fs.Remove(r.l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r.l.ioError("remove", err)
+	}
+	r.dirty = true
+	return nil
+}
+
+func anySegmentBase(name string) (int64, bool) {
+	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+		if base, ok := segmentBase(name, suffix); ok {
+			return base, true
+		}
+	}
+	return 0, false
+}
+
+// epochs reads the epoch file; not known says that it must be derived from the log.
+func (r *recovery) epochs() (known bool, err error) {
+	epochs, err := readEpochs(r.l.store.fs, r.l.path(epochFileName))
+	switch {
+	case err == nil:
+		r.l.mu.epochs = epochs
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrCorrupt):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// publish makes the recovered state the log's.
+func (r *recovery) publish() error {
+	l := r.l
+	active := l.activeLocked()
+	r.start = max(r.start, l.mu.segments[0].base)
+	for n := len(l.mu.epochs); n > 0 && l.mu.epochs[n-1].offset >= r.end; n-- {
+		l.mu.epochs = l.mu.epochs[:n-1]
+		l.mu.epochDirty = true
+	}
+	l.trimEpochsLocked(r.start)
+	l.mu.durable = Position{Offset: r.end, SegmentBase: active.base, Position: active.size}
+	l.mu.committed = l.mu.durable
+	l.start.Store(r.start)
+	l.durable.Store(r.end)
+	l.committed.Store(r.end)
+	l.end.Store(r.end)
+	l.suspect = r.o.Unclean && active.size > 0
+	l.mu.indexSynced = math.MaxInt
+	if l.mu.epochDirty {
+		l.store.join(l, false, lazyCommitMax)
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"ottla/internal/disk"
+)
+
+const (
+	logSuffix       = ".log"
+	indexSuffix     = ".index"
+	timeIndexSuffix = ".timeindex"
+	tempSuffix      = ".tmp"
+)
+
+// segmentName is Kafka's file name: the first offset in twenty digits.
+func segmentName(base int64, suffix string) string { return fmt.Sprintf("%020d%s", base, suffix) }
+
+// segment is one .log file with its indexes.
+//
+// Files are opened on demand and closed by the store's fileCache, so a segment costs no descriptor while idle. Whoever
+// reads or writes holds a reference: it is taken under Log.mu while the segment is in the list, and a dropped segment
+// is unlinked by whoever gives back the last one. That is what makes readers safe against retention: pointer and
+// reference are acquired under one lock, so there is no moment between them.
+type segment struct {
+	log  *Log
+	base int64
+
+	refs     atomic.Int32
+	used     atomic.Bool // looked at since the cache's hand last passed
+	dropped  atomic.Bool // out of the list; unlink when the last reference goes
+	unlinked atomic.Bool // unlinking is somebody's job already
+	// unsynced says that bytes were written since the last pass of the committer. It is set after the write, while the
+	// writer holds a reference, and cleared by the committer after it took one.
+	unsynced atomic.Bool
+	// closedDirty says that the cache closed the file while unsynced. A new descriptor might not be told of a failed
+	// write-back, so the pass must use syncfs, which is.
+	closedDirty atomic.Bool
+	ringSlot    int32 // guarded by fileCache.mu: place in the ring plus one, 0 for none
+
+	open struct {
+		sync.Mutex
+		file   disk.File // nil: closed
+		exists bool      // the .log file has been created
+	}
+
+	// Guarded by Log.mu. size is the end of the last complete append.
+	size           int64
+	maxTimestamp   TimestampOffset // valid if timestampKnown; Offset is the last offset of the batch
+	timestampKnown bool
+	indexUnsynced  bool // rolled, and the index files were not synced since
+}
+
+func newSegment(l *Log, base, size int64, exists bool) *segment {
+	s := &segment{log: l, base: base, size: size}
+	s.open.exists = exists
+	return s
+}
+
+func (s *segment) path(suffix string) string {
+	return filepath.Join(s.log.dir, segmentName(s.base, suffix))
+}
+
+// acquireLocked takes a reference; Log.mu is held and the segment is in the list.
+func (s *segment) acquireLocked() { s.refs.Add(1) }
+
+// release gives a reference back and unlinks a dropped segment with the last one.
+func (s *segment) release() {
+	if s.refs.Add(-1) == 0 && s.dropped.Load() {
+		s.unlink()
+	}
+}
+
+// drop marks a segment that has left the list; the caller holds no reference.
+func (s *segment) drop() {
+	s.dropped.Store(true)
+	if s.refs.Load() == 0 {
+		s.unlink()
+	}
+}
+
+func (s *segment) unlink() {
+	if s.unlinked.CompareAndSwap(false, true) {
+		s.log.store.unlinkLater(s)
+	}
+}
+
+// handle returns the open file; the caller holds a reference and gives it back when done.
+func (s *segment) handle(create bool) (disk.File, error) {
+	s.used.Store(true)
+	s.open.Lock()
+	if s.open.file != nil {
+		f := s.open.file
+		s.open.Unlock()
+		return f, nil
+	}
+	f, err := s.openLocked(create)
+	s.open.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	s.log.hot.Store(true)
+	s.log.store.files.add(s)
+	return f, nil
+}
+
+func (s *segment) openLocked(create bool) (disk.File, error) {
+	name := s.path(logSuffix)
+	if s.open.exists {
+		f, err := s.log.store.fs.OpenReadWrite(name, false)
+		if err != nil {
+			return nil, s.log.ioError("open", err)
+		}
+		if s.log.deleted.Load() {
+			// The name may be a new log's by now.
+			_ = f.Close()
+			return nil, fmt.Errorf("%w: %s", ErrClosed, s.log.name)
+		}
+		s.open.file = f
+		return f, nil
+	}
+	if !create {
+		return nil, fmt.Errorf("%w: %s was never written", ErrIO, name)
+	}
+	// A leftover of an append that failed may be in the way: Create empties it.
+	f, err := s.log.store.fs.Create(name)
+	if err != nil {
+		return nil, s.log.ioError("create", err)
+	}
+	s.open.file, s.open.exists = f, true
+	s.log.dirDirty.Store(true)
+	return f, nil
+}
+
+// closeIfIdle closes the file unless somebody uses it, and says whether it is closed now.
+func (s *segment) closeIfIdle() bool {
+	if !s.open.TryLock() {
+		return false
+	}
+	defer s.open.Unlock()
+	// The order of these two reads matters: see unsynced.
+	dirty := s.unsynced.Load()
+	if s.refs.Load() != 0 {
+		return false
+	}
+	if s.open.file == nil {
+		return true
+	}
+	err := s.open.file.Close()
+	s.open.file = nil
+	if dirty {
+		s.closedDirty.Store(true)
+		if err != nil {
+			s.log.store.SetOffline(fmt.Errorf("close %s: %w", s.path(logSuffix), err))
+		}
+	}
+	return true
+}
+
+// fileCache bounds the open segment files of a store by the CLOCK rule.
+type fileCache struct {
+	mu struct {
+		sync.Mutex
+		ring []*segment
+		hand int
+	}
+	max     int
+	onCount func(n int)
+}
+
+func (c *fileCache) add(s *segment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.ringSlot != 0 {
+		return
+	}
+	// Two turns: the first may only clear the used marks. If everything is in use, the bound gives way.
+	for tries := 2 * len(c.mu.ring); len(c.mu.ring) >= c.max && tries > 0; tries-- {
+		if c.mu.hand >= len(c.mu.ring) {
+			c.mu.hand = 0
+		}
+		victim := c.mu.ring[c.mu.hand]
+		if !victim.used.Swap(false) && victim.closeIfIdle() {
+			c.removeLocked(victim)
+		} else {
+			c.mu.hand++
+		}
+	}
+	c.mu.ring = append(c.mu.ring, s)
+	s.ringSlot = int32(len(c.mu.ring))
+	c.onCount(len(c.mu.ring))
+}
+
+func (c *fileCache) removeLocked(s *segment) {
+	if s.ringSlot == 0 {
+		return
+	}
+	i, last := int(s.ringSlot)-1, len(c.mu.ring)-1
+	c.mu.ring[i] = c.mu.ring[last]
+	c.mu.ring[i].ringSlot = int32(i) + 1
+	c.mu.ring[last] = nil
+	c.mu.ring = c.mu.ring[:last]
+	s.ringSlot = 0
+	c.onCount(last)
+}
+
+// closeFile closes a segment's file now, unless somebody uses it, and says whether it is closed.
+func (c *fileCache) closeFile(s *segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !s.closeIfIdle() {
+		return false
+	}
+	c.removeLocked(s)
+	return true
+}
+
+// ioError classifies an error of the file system.
+func (l *Log) ioError(op string, err error) error {
+	switch {
+	case l.closed.Load() && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %s %s", ErrClosed, op, l.name)
+	case isNoSpace(err):
+		return fmt.Errorf("%w: %s %s: %w", ErrDiskFull, op, l.name, err)
+	default:
+		return fmt.Errorf("%w: %s %s: %w", ErrIO, op, l.name, err)
+	}
+}
