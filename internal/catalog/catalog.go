@@ -67,11 +67,9 @@ type Catalog struct {
 	loads     chan struct{}
 	purging   sync.WaitGroup
 	closing   atomic.Bool
+	numFloor  uint64 // nothing below is given out by this process
+	pidFloor  int64
 
-	pids struct {
-		sync.Mutex
-		jumped bool // the first reservation of this process left its distance
-	}
 	live struct {
 		sync.RWMutex
 		byName    map[string]*Topic
@@ -123,6 +121,7 @@ func Open(o Options) (*Catalog, error) {
 	c.run.Store(s.run)
 	c.storeMarks(s.marks)
 	c.brokers.Store(c.brokerConfigsOf(s.brokers))
+	c.setFloors(s)
 	c.buildLive(s)
 	if err := c.writeMetaProperties(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("open catalog: %w", err), c.committer.close())

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"ottla/internal/disk"
+	"ottla/internal/metrics"
 )
 
 const testDir = "data"
 
 func openTest(fs disk.FS) (*Catalog, error) {
-	return Open(Options{FS: fs, Dir: testDir, NodeID: 1, Static: []StaticConfig{
+	return Open(Options{FS: fs, Dir: testDir, NodeID: 1, Metrics: metrics.New().Partitions, Static: []StaticConfig{
 		{Name: "num.partitions", Value: "3", Default: "1", Explicit: true, Type: TypeInt},
 		{Name: "max.connections", Value: "10", Default: "10", Type: TypeInt, Dynamic: true},
 	}})

@@ -1,10 +1,12 @@
 package catalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,6 +135,7 @@ func (c *Catalog) awaitDeletion(name string) error {
 const (
 	deletedDirSuffix = "-delete" // what is being removed; the log store's
 	strayDirSuffix   = "-stray"  // what no topic owns; never removed
+	fileNameBytesMax = 255
 )
 
 // Attach makes the live partitions of all topics, without I/O for each of them, finishes deletions that a crash
@@ -169,7 +172,8 @@ func (c *Catalog) setStraysAsideLocked(names []string) error {
 		if !ok || c.ownedLocked(topic, index) || !c.isDir(name) {
 			continue
 		}
-		aside := fmt.Sprintf("%s.%x%s", name, newID(), strayDirSuffix)
+		suffix := fmt.Sprintf(".%x%s", newID(), strayDirSuffix)
+		aside := name[:min(len(name), fileNameBytesMax-len(suffix))] + suffix
 		if err := c.o.FS.Rename(filepath.Join(c.o.Dir, name), filepath.Join(c.o.Dir, aside)); err != nil {
 			return err
 		}
@@ -195,6 +199,25 @@ func (c *Catalog) ownedLocked(topic string, index int32) bool {
 		count += r.count
 	}
 	return index < count
+}
+
+// KnownPartitions returns a function that says whether an internal number belongs to a topic, or to one whose deletion
+// is not finished. What a store holds of any other number is left over from a deletion that a crash undid.
+func (c *Catalog) KnownPartitions() func(num uint64) bool {
+	c.live.RLock()
+	defer c.live.RUnlock()
+	var all []numRange
+	for _, t := range c.live.byName {
+		all = append(all, t.ranges...)
+	}
+	for _, d := range c.live.deletions {
+		all = append(all, d.topic.ranges...)
+	}
+	slices.SortFunc(all, func(a, b numRange) int { return cmp.Compare(a.first, b.first) })
+	return func(num uint64) bool {
+		i, exact := slices.BinarySearchFunc(all, num, func(r numRange, n uint64) int { return cmp.Compare(r.first, n) })
+		return exact || i > 0 && num < all[i-1].first+uint64(all[i-1].count)
+	}
 }
 
 func (c *Catalog) isDir(name string) bool {

@@ -12,10 +12,12 @@ import (
 const (
 	// A new cluster starts somewhere in [2^32, 2^48), so that ids of other clusters meet no entry of ours.
 	firstPIDMin, firstPIDMax = 1 << 32, 1 << 48
-	// Every process leaves a random distance, up to so much, before its first block: if the catalog was rolled back
-	// to an older copy, ids that were issued after that copy are not issued again.
-	jumpPIDMax = 1 << 32
+	// Every process leaves a random distance, up to so much, before the first producer id and the first internal number
+	// that it gives out: if the catalog is put back to an older copy, what was given out after that copy and may be in
+	// logs and stores is not given out again.
+	jumpMax    = 1 << 32
 	pidRound   = 1000
+	pidJumpEnd = math.MaxInt64 / 2 // ids are not to be used up by jumping
 )
 
 var _ pidstore.BlockStore = (*Catalog)(nil)
@@ -25,16 +27,8 @@ func (c *Catalog) ReserveProducerIDs(atLeast, count int64, age uint32) (start, e
 	if count <= 0 {
 		return 0, 0, Refuse(ErrInvalidRequest, "cannot reserve %d producer ids", count)
 	}
-	c.pids.Lock()
-	defer c.pids.Unlock()
 	err = c.committer.propose(func(t *tx) error {
-		low := t.pidEnd
-		switch {
-		case low == 0:
-			low = firstPIDMin + randomBelow(firstPIDMax-firstPIDMin)
-		case !c.pids.jumped && low < math.MaxInt64/2:
-			low += randomBelow(jumpPIDMax)
-		}
+		low := max(t.pidEnd, c.pidFloor)
 		start = max(low, atLeast)
 		if start > math.MaxInt64-count {
 			return Refuse(ErrPolicyViolation, "no producer ids left above %d", start)
@@ -46,8 +40,21 @@ func (c *Catalog) ReserveProducerIDs(atLeast, count int64, age uint32) (start, e
 	if err != nil {
 		return 0, 0, fmt.Errorf("producer ids: %w", err)
 	}
-	c.pids.jumped = true
 	return start, end, nil
+}
+
+// setFloors leaves the distance.
+func (c *Catalog) setFloors(s *state) {
+	c.numFloor = s.nextNum
+	if !c.fresh && s.nextNum < math.MaxInt64/2 {
+		c.numFloor += uint64(randomBelow(jumpMax))
+	}
+	switch c.pidFloor = s.pidEnd; {
+	case s.pidEnd == 0:
+		c.pidFloor = firstPIDMin + randomBelow(firstPIDMax-firstPIDMin)
+	case s.pidEnd < pidJumpEnd:
+		c.pidFloor += randomBelow(jumpMax)
+	}
 }
 
 // randomBelow returns a multiple of pidRound in [0, n).

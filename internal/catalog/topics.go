@@ -138,7 +138,7 @@ func (c *Catalog) checkTopic(s *state, spec *TopicSpec) (change, error) {
 	}
 	return change{
 		kind: kindTopicCreated, name: spec.Name, id: newID(),
-		num: s.nextNum, count: count, pid: c.createdPID(s), settings: settingsOf(canonicalConfig(overrides)),
+		num: max(s.nextNum, c.numFloor), count: count, pid: c.createdPID(s), settings: settingsOf(canonicalConfig(overrides)),
 	}, nil
 }
 
@@ -248,7 +248,7 @@ func (c *Catalog) CreatePartitions(name string, count int32, assignments []Assig
 		if err := checkTotal(t.state, more); err != nil || validateOnly {
 			return err
 		}
-		t.add(change{kind: kindPartitionsAdded, id: topic.id, num: t.nextNum, count: more, pid: c.createdPID(t.state)})
+		t.add(change{kind: kindPartitionsAdded, id: topic.id, num: max(t.nextNum, c.numFloor), count: more, pid: c.createdPID(t.state)})
 		return nil
 	})
 }
