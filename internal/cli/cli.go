@@ -1,0 +1,120 @@
+// Package cli is the command line: one file per command. It owns flags, exit codes and what is printed.
+//
+// Client commands (topic, produce, consume) speak Kafka and nothing else, so they work against any broker.
+// Tools for a data directory (check, dump) read it offline. What the broker does is none of its business: serve
+// hands a checked configuration to node and waits.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ottla/internal/disk"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // what was asked for did not work, or check found problems
+	exitUsage  = 2 // the command line makes no sense
+)
+
+// Env is everything that a command has from the outside.
+type Env struct {
+	Args           []string // without the program's name
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Environ        []string
+	FS             disk.FS // where data directories are
+	// Signals delivers SIGTERM and SIGINT to serve.
+	Signals <-chan os.Signal
+}
+
+// usageError marks errors for which the way out is another command line.
+type usageError struct{ error }
+
+// errFailed ends a command with exitFailed when it has said everything already.
+var errFailed = errors.New("failed")
+
+// Main runs the process's own command line and returns its exit code.
+func Main() int {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	return Run(context.Background(), Env{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environ: os.Environ(), FS: disk.OS(), Signals: signals,
+	})
+}
+
+// Run runs one command line and returns its exit code.
+func Run(ctx context.Context, env Env) int {
+	root := newRoot(&env)
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFailed):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(env.Stderr, "ottla: %v\nSee `ottla --help`.\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(env.Stderr, "ottla: %v\n", err)
+		return exitFailed
+	}
+}
+
+func newRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ottla",
+		Short: "A Kafka-protocol broker that remembers every idempotent producer exactly, in bounded memory",
+		Long: `A Kafka-protocol broker that remembers every idempotent producer exactly, in bounded memory.
+
+Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its data in ./ottla-data.
+"ottla serve --help" lists every configuration key.`,
+		Args:          noArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	addServeFlags(root, env)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newServe(env), newVersion(), newTopic(env), newProduce(env), newConsume(env))
+	return root
+}
+
+// noArgs turns a mistyped command into an error that says so: cobra's own would name an argument.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasParent() {
+		return usageError{fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])}
+	}
+	message := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += fmt.Sprintf(" (did you mean %s?)", near[0])
+	}
+	return usageError{errors.New(message)}
+}
+
+// wantArgs checks the number of arguments; most < 0 means any number.
+func wantArgs(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return usageError{fmt.Errorf("%s wants %s", cmd.CommandPath(), what)}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ottla/internal/config"
+	"ottla/internal/node"
+)
+
+// configBytesMax bounds a properties file.
+const configBytesMax = 1 << 20
+
+func newServe(env *Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "serve", Short: "Run the broker", Args: noArgs}
+	addServeFlags(cmd, env)
+	usual := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		usual(cmd, args)
+		fmt.Fprintf(cmd.OutOrStdout(), "\n%s", config.Help())
+	})
+	return cmd
+}
+
+// addServeFlags gives a command the flags of the configuration table and makes it serve.
+func addServeFlags(cmd *cobra.Command, env *Env) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	for _, k := range config.Keys() {
+		switch {
+		case k.Flag == "":
+		case k.Type == config.List:
+			flags.StringArray(k.Flag, nil, flagHelp(&k)+" Repeatable.")
+		default:
+			flags.String(k.Flag, "", flagHelp(&k))
+		}
+	}
+	flags.String("config", "", "properties `FILE` with keys and values; also "+config.EnvConfigFile)
+	flags.StringArray("set", nil, "set a configuration key, `KEY=VALUE`. Repeatable.")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd.Flags(), env)
+		if err != nil {
+			return err
+		}
+		return serve(cmd, env, c)
+	}
+}
+
+func flagHelp(k *config.Key) string {
+	placeholder := map[string]string{"listen": "[NAME=]HOST:PORT", "advertise": "[NAME=]HOST:PORT", "http": "HOST:PORT", "data": "DIR"}[k.Flag]
+	if placeholder == "" {
+		placeholder = strings.Join(k.Choices, "|")
+	}
+	text := fmt.Sprintf("`%s` %s", placeholder, k.Doc)
+	if k.Default != "" {
+		text += fmt.Sprintf(" (default %s)", k.Default)
+	}
+	return text
+}
+
+// loadConfig gathers the layers of the configuration.
+func loadConfig(flags *pflag.FlagSet, env *Env) (*config.Config, error) {
+	in := config.Input{Environ: env.Environ, Flags: map[string]string{}}
+	var err error
+	if in.Set, err = flags.GetStringArray("set"); err != nil {
+		return nil, err
+	}
+	for _, k := range config.Keys() {
+		if k.Flag == "" || !flags.Changed(k.Flag) {
+			continue
+		}
+		if k.Type != config.List {
+			in.Flags[k.Name], err = flags.GetString(k.Flag)
+		} else {
+			var items []string
+			items, err = flags.GetStringArray(k.Flag)
+			in.Flags[k.Name] = strings.Join(items, ",")
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if in.FileName, err = flags.GetString("config"); err != nil {
+		return nil, err
+	}
+	if in.FileName == "" {
+		for _, entry := range env.Environ {
+			if name, value, _ := strings.Cut(entry, "="); name == config.EnvConfigFile {
+				in.FileName = value
+			}
+		}
+	}
+	if in.FileName != "" {
+		if in.File, err = readConfigFile(in.FileName); err != nil {
+			return nil, fmt.Errorf("configuration file: %w", err)
+		}
+	}
+	return config.Load(in)
+}
+
+func readConfigFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > configBytesMax {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", name, info.Size(), configBytesMax)
+	}
+	return os.ReadFile(name)
+}
+
+// serve runs a node until a signal, then stops it. A second signal ends the process at once.
+func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
+	logger := newLogger(cmd.ErrOrStderr(), c)
+	o := node.Options{Config: c, FS: env.FS, Logger: logger, Version: Version()}
+	if c.Text("logging.format") == "text" {
+		o.Banner = cmd.OutOrStdout()
+	}
+	n, err := node.Start(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	var reason string
+	select {
+	case s := <-env.Signals:
+		reason = s.String()
+	case <-cmd.Context().Done():
+		reason = "context ended"
+	}
+	deadline := time.Duration(c.Int("shutdown.deadline.ms")) * time.Millisecond
+	logger.Info("stopping", "reason", reason, "deadline", deadline)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		if errors.Is(err, context.DeadlineExceeded) {
+			logger.Warn("requests in flight did not finish in time", "error", err)
+			return nil
+		}
+		if err == nil {
+			logger.Info("stopped")
+		}
+		return err
+	case s := <-env.Signals:
+		return fmt.Errorf("%s while stopping: the next start recovers what was not finished", s)
+	}
+}
+
+func newLogger(w io.Writer, c *config.Config) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Text("logging.level"))); err != nil {
+		panic("BUG: the configuration let a log level pass: " + err.Error())
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Text("logging.format") == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"ottla/internal/partition"
+	"ottla/internal/seglog"
+)
+
+const (
+	// offlineCheckInterval is how soon producers that wait for memory learn that the log takes no more.
+	offlineCheckInterval = time.Second
+	// returnMemoryDelay is when the garbage of the start is given back.
+	returnMemoryDelay = 3 * time.Second
+)
+
+// recovery is the background pass over all partitions.
+type recovery struct {
+	done   atomic.Bool // every partition has been recovered
+	loaded atomic.Int64
+}
+
+func (n *Node) startBackground() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.background.cancel = cancel
+	for _, task := range []func(context.Context){n.recoverAll, n.retainLoop, n.sweepLoop, n.watchOffline, n.returnMemory} {
+		n.background.Go(func() { task(ctx) })
+	}
+}
+
+// recoverAll brings every partition to life once, so that none waits for its first client, and the next stop can be clean.
+func (n *Node) recoverAll(ctx context.Context) {
+	n.dropOrphans()
+	started := time.Now()
+	failed := 0
+	n.eachPartition(ctx, func(p *partition.Partition) {
+		switch err := p.Load(ctx); {
+		case err == nil:
+			n.recovered.loaded.Add(1)
+		case errors.Is(err, partition.ErrDeleted) || ctx.Err() != nil:
+		default:
+			failed++
+			n.logger.Error("a partition could not be recovered; its next use tries again", "partition", p.Dir(), "error", err)
+		}
+	})
+	if ctx.Err() != nil {
+		return
+	}
+	n.recovered.done.Store(failed == 0)
+	n.logger.Info("all partitions are loaded", "partitions", n.recovered.loaded.Load(), "failed", failed, "took", time.Since(started).Round(time.Millisecond))
+}
+
+// dropOrphans forgets producer entries of partitions that no longer exist.
+func (n *Node) dropOrphans() {
+	dropped, err := n.producers.DropOrphans(func(num uint64) bool { return n.index.find(num) != nil })
+	switch {
+	case err != nil:
+		n.logger.Warn("producer entries of deleted partitions were not dropped; the next start tries again", "error", err)
+	case dropped > 0:
+		n.logger.Info("producer entries of deleted partitions dropped", "partitions", dropped)
+	}
+}
+
+// eachPartition visits the partitions one at a time until ctx ends.
+func (n *Node) eachPartition(ctx context.Context, visit func(*partition.Partition)) {
+	for _, t := range n.catalog.Topics() {
+		for _, p := range t.Partitions {
+			if ctx.Err() != nil {
+				return
+			}
+			visit(p)
+		}
+	}
+}
+
+func (n *Node) retainLoop(ctx context.Context) {
+	every(ctx, time.Duration(n.config.Int("log.retention.check.interval.ms"))*time.Millisecond, func(time.Time) {
+		n.eachPartition(ctx, func(p *partition.Partition) {
+			_, err := p.Retain(ctx, time.Now())
+			if err != nil && ctx.Err() == nil && !errors.Is(err, partition.ErrDeleted) && !errors.Is(err, seglog.ErrOffline) {
+				n.logger.Warn("retention failed; the next check tries again", "partition", p.Dir(), "error", err)
+			}
+		})
+	})
+}
+
+func (n *Node) sweepLoop(ctx context.Context) {
+	interval := time.Duration(n.config.Int("producer.id.expiration.check.interval.ms")) * time.Millisecond
+	every(ctx, interval, n.producers.Sweep)
+}
+
+// watchOffline tells the producer store when the log has gone offline on its own.
+func (n *Node) watchOffline(ctx context.Context) {
+	told := false
+	every(ctx, offlineCheckInterval, func(time.Time) {
+		if err := n.logs.Offline(); err != nil && !told {
+			told = true
+			n.goOffline(err)
+		}
+	})
+}
+
+// returnMemory gives what only the start needed back to the system, once.
+func (n *Node) returnMemory(ctx context.Context) {
+	timer := time.NewTimer(returnMemoryDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		debug.FreeOSMemory()
+	case <-ctx.Done():
+	}
+}
+
+func every(ctx context.Context, interval time.Duration, do func(now time.Time)) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			do(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
