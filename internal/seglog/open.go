@@ -239,6 +239,7 @@ func (r *recovery) publish() error {
 	l.committed.Store(r.end)
 	l.end.Store(r.end)
 	l.suspect = r.o.Unclean && active.size > 0
+	l.dirDirty.Store(r.o.Unclean) // an empty segment's name may be as new as the kill
 	l.mu.indexSynced = math.MaxInt
 	if l.mu.epochDirty {
 		l.store.join(l, false, lazyCommitMax)

@@ -17,8 +17,11 @@ const rewriteBytes = 256 << 10
 // the rest durable by writing it again: after a failed fsync the page cache may hold what the disk does not.
 func (r *recovery) repairTail() error {
 	l := r.l
+	if err := r.dropIndexes(); err != nil {
+		return err
+	}
 	i, pos, expected, err := r.tailStart()
-	if err != nil {
+	if err != nil || pos < 0 {
 		return err
 	}
 	for ; i < len(l.mu.segments); i++ {
@@ -33,13 +36,6 @@ func (r *recovery) repairTail() error {
 		if err := r.makeDurable(s, pos, valid); err != nil {
 			return err
 		}
-		if i+1 < len(l.mu.segments) {
-			// A closed segment behind trust has indexes nobody synced; without them it is indexed anew.
-			if err := s.removeIndexFiles(); err != nil {
-				return err
-			}
-			r.dirty = true
-		}
 		torn := s.size > valid
 		s.size = valid
 		if torn {
@@ -50,13 +46,32 @@ func (r *recovery) repairTail() error {
 	return nil
 }
 
-// tailStart finds where the part begins that has to be checked: segment, byte, offset.
+// dropIndexes removes the indexes of the closed segments that the trusted position does not lie behind: nobody may have
+// synced them. Without them a segment is indexed anew at need; the active segment has its own way, see repairTail of Log.
+func (r *recovery) dropIndexes() error {
+	segments := r.l.mu.segments
+	for _, s := range segments[:len(segments)-1] {
+		if s.base < r.trust.SegmentBase {
+			continue
+		}
+		if err := s.removeIndexFiles(); err != nil {
+			return err
+		}
+		r.dirty = true
+	}
+	return nil
+}
+
+// tailStart finds where the part begins that has to be checked: segment, byte (below zero: nothing to check), offset.
 func (r *recovery) tailStart() (i int, pos, offset int64, err error) {
 	l := r.l
 	i = l.findLocked(r.trust.Offset)
 	s := l.mu.segments[i]
 	if r.trust.Offset <= s.base {
 		return i, 0, s.base, nil
+	}
+	if s.size == 0 && i+1 == len(l.mu.segments) {
+		return i, -1, s.base, nil // holdOffsets sees to it
 	}
 	if r.trust.SegmentBase != s.base {
 		r.trust.SegmentBase, r.trust.Position = s.base, -1 // of no use in this segment

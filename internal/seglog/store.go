@@ -64,7 +64,7 @@ type Store struct {
 
 // OpenStore opens a data directory and starts its committer. The caller has locked the directory.
 func OpenStore(o Options) (*Store, error) {
-	if err := o.FS.MkdirAll(o.Dir); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIO, err)
 	}
 	s := &Store{
@@ -90,6 +90,18 @@ func OpenStore(o Options) (*Store, error) {
 	go s.committer.run()
 	go s.janitor.run()
 	return s, nil
+}
+
+// makeDir makes the data directory, and its name and the names in it durable: the process that made them may have been
+// killed before it could.
+func makeDir(fsys disk.FS, dir string) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fsys.SyncDir(dir)
 }
 
 // Close closes every log that is still open, makes a final pass and stops. After an error the stop is not clean.
