@@ -18,9 +18,9 @@ import (
 // Produce, versions 0 to 13.
 //
 // Versions 0 to 2 carry messages of the formats before record batches. They are
-// advertised because old librdkafka checks for them, and answered with
-// UNSUPPORTED_VERSION, as Kafka 4 does (KIP-896). Topics come by id from version 13
-// (KIP-516), by name before.
+// advertised because old librdkafka looks for them (KIP-896), and answered with
+// UNSUPPORTED_VERSION; Kafka 4 closes the connection. Topics come by id from version
+// 13 (KIP-516), by name before.
 //
 // acks: 0 sends no answer, and an error ends the connection
 // (KafkaApis.sendResponseCallback); 1 answers when the batch is written, which
@@ -34,9 +34,11 @@ import (
 // partition named twice in one request is appended to twice, in order; Kafka keeps
 // the last and drops the others silently.
 //
-// Skipped: transactions. A transactional id is answered with INVALID_TXN_STATE, and so is
-// a transactional batch: no transaction can be under way. KIP-951's current leader is this broker,
-// always, and named only beside NOT_LEADER_OR_FOLLOWER.
+// Skipped: transactions. A transactional id is answered with INVALID_TXN_STATE: no
+// transaction can be under way (Kafka takes plain batches beside one). A
+// transactional batch without the id is TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as in
+// Kafka, here for its partition alone. KIP-951's current leader is this broker, and
+// is named only beside NOT_LEADER_OR_FOLLOWER.
 
 const (
 	acksAll    = -1
@@ -158,7 +160,7 @@ func produceBatch(version int16, records []byte) (bt batch.Batch, code int16, wh
 	case h.Codec() == codecZstd && version < produceZstdMin:
 		return bt, codeUnsupportedCompression, fmt.Sprintf("Produce requests with version %d are not allowed to use ZStandard compression", version)
 	case h.Transactional():
-		return bt, codeInvalidTxnState, "this broker does not support transactions"
+		return bt, codeTransactionalIDAuth, "this broker does not support transactions"
 	}
 	return bt, codeNone, ""
 }

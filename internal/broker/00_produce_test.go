@@ -60,7 +60,7 @@ func TestProduceRefusals(t *testing.T) {
 		{"wrong crc", 9, "orders", 0, acksAll, change(17, 0xff), codeCorruptMessage},
 		{"too large", 9, "orders", 0, acksAll, build(t, plain(1), batch.CodecNone, string(make([]byte, 2000))), codeMessageTooLarge},
 		{"zstd before version 7", 6, "orders", 0, acksAll, build(t, plain(1), batch.CodecZstd, "v"), codeUnsupportedCompression},
-		{"transactional batch", 9, "orders", 0, acksAll, build(t, transactional, batch.CodecNone, "v"), codeInvalidTxnState},
+		{"transactional batch", 9, "orders", 0, acksAll, build(t, transactional, batch.CodecNone, "v"), codeTransactionalIDAuth},
 		{"control batch", 9, "orders", 0, acksAll, build(t, control, batch.CodecNone, "v"), codeInvalidRecord},
 		{"negative sequence", 9, "orders", 0, acksAll, build(t, idempotent(7, 0, -1, 1), batch.CodecNone, "v"), codeInvalidRecord},
 		{"acks 2", 9, "orders", 0, 2, ok(), codeInvalidRequiredAcks},

@@ -70,6 +70,7 @@ type fetchPart struct {
 	resolvedName string
 
 	code                int16
+	leaderEpoch         int32 // in force; beside an error that names the leader
 	highWater, logStart int64
 	data                []byte
 	diverges            bool
@@ -147,7 +148,7 @@ func (f *fetch) resolve(replica int32) {
 		case p == nil:
 			part.code = codeUnknownTopicOrPartition
 		case replica >= 0:
-			part.code = codeNotLeaderOrFollower
+			part.code, part.leaderEpoch = codeNotLeaderOrFollower, p.LeaderEpoch()
 		default:
 			part.p = p
 		}
@@ -240,7 +241,7 @@ func (f *fetch) read(load *loadBound, part *fetchPart, left int64, first bool) e
 		f.fail(part, f.b.code("fetch from "+part.p.Dir(), err))
 		return nil
 	}
-	if part.want.lastEpoch != noEpoch {
+	if part.want.lastEpoch >= 0 {
 		if done := f.checkDivergence(ctx, part, s); done {
 			return nil
 		}
@@ -295,12 +296,13 @@ func (f *fetch) fail(part *fetchPart, code int16) {
 	}
 	f.failed = true
 	part.code, part.data, part.highWater, part.logStart = code, nil, -1, -1
+	part.leaderEpoch = part.p.LeaderEpoch()
 }
 
 // checkDivergence compares the epoch of the client's last record with the log
 // (KIP-595). It says true if the partition is answered with that.
 func (f *fetch) checkDivergence(ctx context.Context, part *fetchPart, s partition.State) bool {
-	epoch, end, err := part.p.EpochEnd(ctx, part.want.lastEpoch)
+	epoch, end, err := epochEnd(ctx, part.p, part.want.lastEpoch)
 	switch {
 	case err != nil:
 		f.fail(part, f.b.code("read the epochs of "+part.p.Dir(), err))

@@ -93,6 +93,16 @@ func (f *fetch) encodeTopic(e *encoder, parts []fetchPart, records func(*encoder
 	return namesLeader
 }
 
+// listsAborted says whether the list of aborted transactions is empty rather than
+// null: for READ_COMMITTED, and, as in Kafka, for what was not found
+// (FetchResponse.partitionResponse).
+func (f *fetch) listsAborted(p *fetchPart) bool {
+	if p.code == codeNone {
+		return f.committed && !p.diverges
+	}
+	return p.p == nil && p.code != codeNotLeaderOrFollower
+}
+
 // encodePart says whether it named the leader.
 func (f *fetch) encodePart(e *encoder, p *fetchPart, records func(*encoder, []byte)) bool {
 	e.int32(p.key.index)
@@ -102,7 +112,7 @@ func (f *fetch) encodePart(e *encoder, p *fetchPart, records func(*encoder, []by
 	if f.version >= 5 {
 		e.int64(p.logStart)
 	}
-	if f.committed && p.code == codeNone {
+	if f.listsAborted(p) {
 		e.arrayLen(0)
 	} else {
 		e.nullArray()
@@ -131,11 +141,7 @@ func (f *fetch) encodePart(e *encoder, p *fetchPart, records func(*encoder, []by
 		})
 	}
 	if namesLeader {
-		epoch := noEpoch
-		if p.p != nil {
-			epoch = p.p.LeaderEpoch()
-		}
-		e.leaderTag(1, f.b.o.NodeID, epoch)
+		e.leaderTag(1, f.b.o.NodeID, p.leaderEpoch)
 	}
 	return namesLeader
 }

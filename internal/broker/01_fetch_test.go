@@ -106,7 +106,7 @@ func TestFetchRefusals(t *testing.T) {
 		{"behind the end", 13, topic, 4, 0, nil, codeOffsetOutOfRange},
 		{"at the end", 13, topic, 3, 0, nil, codeNone},
 		{"epoch ahead", 13, topic, 0, 0, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 5 }, codeUnknownLeaderEpoch},
-		{"epoch behind", 13, topic, 0, 0, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = -2 }, codeFencedLeaderEpoch},
+		{"negative epoch", 13, topic, 0, 0, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = -2 }, codeNone},
 		{"epoch in force", 13, topic, 0, 0, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 0 }, codeNone},
 		{"replica", 12, topic, 0, 0, func(r *kmsg.FetchRequest) { r.ReplicaID = 3 }, codeNotLeaderOrFollower},
 		{"replica state", 16, topic, 0, 0, func(r *kmsg.FetchRequest) { r.ReplicaState.ID = 3 }, codeNotLeaderOrFollower},

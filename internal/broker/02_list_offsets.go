@@ -151,8 +151,10 @@ func findOffset(ctx context.Context, p *partition.Partition, timestamp int64, co
 		at.Offset, at.LeaderEpoch = end, p.LeaderEpoch()
 		return at, true, nil
 	case timestampEarliest, timestampEarliestLocal:
-		at.Offset = s.LogStart
-		at.LeaderEpoch, err = p.EpochAt(ctx, s.LogStart)
+		at.Offset, at.LeaderEpoch = s.LogStart, p.LeaderEpoch()
+		if s.LogStart < s.End {
+			at.LeaderEpoch, err = p.EpochAt(ctx, s.LogStart)
+		}
 		return at, true, err
 	case timestampLatestTiered, timestampEarliestPendingUpload:
 		return at, false, nil

@@ -33,7 +33,7 @@ func (b *Broker) offsetForLeaderEpoch(ctx context.Context, req *kmsg.OffsetForLe
 			rp := &rt.Partitions[j]
 			out := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 			out.Partition = rp.Partition
-			b.epochEnd(&load, rt.Topic, rp, &out)
+			b.endOfEpoch(&load, rt.Topic, rp, &out)
 			t.Partitions = append(t.Partitions, out)
 		}
 		resp.Topics = append(resp.Topics, t)
@@ -41,7 +41,7 @@ func (b *Broker) offsetForLeaderEpoch(ctx context.Context, req *kmsg.OffsetForLe
 	return resp
 }
 
-func (b *Broker) epochEnd(load *loadBound, topic string, rp *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+func (b *Broker) endOfEpoch(load *loadBound, topic string, rp *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
 	p := b.partitionByName(topic, rp.Partition)
 	if p == nil {
 		out.ErrorCode = codeUnknownTopicOrPartition
@@ -50,7 +50,7 @@ func (b *Broker) epochEnd(load *loadBound, topic string, rp *kmsg.OffsetForLeade
 	if out.ErrorCode = checkLeaderEpoch(p, rp.CurrentLeaderEpoch); out.ErrorCode != codeNone {
 		return
 	}
-	epoch, end, err := p.EpochEnd(load.of(p), rp.LeaderEpoch)
+	epoch, end, err := epochEnd(load.of(p), p, rp.LeaderEpoch)
 	if err != nil {
 		out.ErrorCode = b.code("read the epochs of "+p.Dir(), err)
 		return

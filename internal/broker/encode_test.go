@@ -123,7 +123,7 @@ func randomFetchTopic(r *rand.Rand, f *fetch, want *kmsg.FetchResponse, number b
 	wt.Topic, wt.TopicID = key.topic, key.id
 	for range r.IntN(4) {
 		key.index = r.Int32()
-		part := fetchPart{key: key, code: randomCode(r), highWater: r.Int64(), logStart: r.Int64(), omit: r.IntN(3) == 0}
+		part := fetchPart{key: key, code: randomCode(r), leaderEpoch: r.Int32(), highWater: r.Int64(), logStart: r.Int64(), omit: r.IntN(3) == 0}
 		part.data = make([]byte, []int{0, 10, 200, 3 * segmentBytesMin}[r.IntN(4)])
 		if r.IntN(5) == 0 {
 			part.diverges, part.divergingEpoch, part.divergingEnd = true, 3, 77
@@ -134,7 +134,8 @@ func randomFetchTopic(r *rand.Rand, f *fetch, want *kmsg.FetchResponse, number b
 		}
 		wp := kmsg.NewFetchResponseTopicPartition()
 		wp.Partition, wp.ErrorCode, wp.HighWatermark, wp.LastStableOffset, wp.LogStartOffset = key.index, part.code, part.highWater, part.highWater, part.logStart
-		if f.committed && part.code == codeNone {
+		notFound := part.code != codeNone && part.code != codeNotLeaderOrFollower // no partition here was found
+		if notFound || (f.committed && part.code == codeNone && !part.diverges) {
 			wp.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 		}
 		wp.RecordBatches = part.data
@@ -142,7 +143,7 @@ func randomFetchTopic(r *rand.Rand, f *fetch, want *kmsg.FetchResponse, number b
 			wp.DivergingEpoch.Epoch, wp.DivergingEpoch.EndOffset = 3, 77
 		}
 		if f.version >= fetchLeaderMin && (part.code == codeNotLeaderOrFollower || part.code == codeFencedLeaderEpoch) {
-			wp.CurrentLeader.LeaderID = 7
+			wp.CurrentLeader.LeaderID, wp.CurrentLeader.LeaderEpoch = 7, part.leaderEpoch
 			rack := "a"
 			want.Brokers = []kmsg.FetchResponseBroker{{NodeID: 7, Host: "host.OUTSIDE", Port: 9092, Rack: &rack}}
 		}

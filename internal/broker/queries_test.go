@@ -39,6 +39,7 @@ func stamped(tb testing.TB, timestamp int64) []byte {
 func TestListOffsets(t *testing.T) {
 	s := newStack(t)
 	topic := s.topic("orders", 1)
+	s.topic("empty", 1)
 	for _, timestamp := range []int64{1000, 3000, 2000} {
 		if p := s.produce(topic, 0, stamped(t, timestamp)); p.ErrorCode != codeNone {
 			t.Fatal(p.ErrorCode)
@@ -60,6 +61,10 @@ func TestListOffsets(t *testing.T) {
 		{"earliest local", 11, "orders", 0, timestampEarliestLocal, codeNone, 0, -1, 0},
 		{"latest tiered", 11, "orders", 0, timestampLatestTiered, codeNone, -1, -1, -1},
 		{"earliest to upload", 11, "orders", 0, timestampEarliestPendingUpload, codeNone, -1, -1, -1},
+		{"latest of nothing", 11, "empty", 0, timestampLatest, codeNone, 0, -1, 0},
+		{"earliest of nothing", 11, "empty", 0, timestampEarliest, codeNone, 0, -1, 0},
+		{"max timestamp of nothing", 11, "empty", 0, timestampMax, codeNone, -1, -1, -1},
+		{"at in nothing", 11, "empty", 0, 0, codeNone, -1, -1, -1},
 		{"max timestamp", 7, "orders", 0, timestampMax, codeNone, 1, 3000, 0},
 		{"at", 7, "orders", 0, 1000, codeNone, 0, 1000, 0},
 		{"after", 7, "orders", 0, 1001, codeNone, 1, 3000, 0},
@@ -281,6 +286,7 @@ func TestInitProducerID(t *testing.T) {
 func TestOffsetForLeaderEpoch(t *testing.T) {
 	s := newStack(t)
 	topic := s.topic("orders", 1)
+	s.topic("empty", 1)
 	s.fill(topic, 0, 3, "v")
 	for version := int16(2); version <= 4; version++ {
 		for _, c := range []struct {
@@ -292,7 +298,9 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 		}{
 			{"orders", -1, 0, codeNone, 0, 3},
 			{"orders", 0, 0, codeNone, 0, 3},
+			{"empty", -1, 0, codeNone, 0, 0},
 			{"orders", -1, 5, codeNone, -1, -1},
+			{"orders", -1, -1, codeNone, -1, -1},
 			{"orders", 4, 0, codeUnknownLeaderEpoch, -1, -1},
 			{"nobody", -1, 0, codeUnknownTopicOrPartition, -1, -1},
 		} {

@@ -38,16 +38,31 @@ func (b *Broker) partitionByName(topic string, index int32) *partition.Partition
 }
 
 // checkLeaderEpoch compares the leader epoch a client knows with the one in force
-// (Partition.checkCurrentLeaderEpoch of Kafka).
+// (Partition.checkCurrentLeaderEpoch of Kafka). A negative one is none.
 func checkLeaderEpoch(p *partition.Partition, known int32) int16 {
 	switch current := p.LeaderEpoch(); {
-	case known == noEpoch || known == current:
+	case known < 0 || known == current:
 		return codeNone
 	case known < current:
 		return codeFencedLeaderEpoch
 	default:
 		return codeUnknownLeaderEpoch
 	}
+}
+
+// epochEnd returns the largest epoch not above the asked one and where it ends, or
+// -1 and -1. The epoch in force is known before a record of it is in the log: Kafka
+// notes it when a leader is made, so that a consumer which was told of the epoch by
+// ListOffsets does not hear that nobody knows it.
+func epochEnd(ctx context.Context, p *partition.Partition, asked int32) (epoch int32, end int64, err error) {
+	if asked != p.LeaderEpoch() {
+		return p.EpochEnd(ctx, asked)
+	}
+	s, err := p.State(ctx)
+	if err != nil {
+		return noEpoch, -1, err
+	}
+	return asked, s.End, nil
 }
 
 // loadBound bounds how long one request waits for partitions that are still being

@@ -51,7 +51,7 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 	ids, err := pidstore.NewIDs(cat, m.Producers)
 	must(err)
 	pids, err := pidstore.Open(pidstore.Options{Cold: cold, MemoryBytes: 4 << 20, ExpirationMillis: 86_400_000, IDs: ids,
-		SyncLog: func(uint64) {}, Metrics: m.Producers})
+		SyncLog: func(num uint64) { syncLog(cat, num) }, Metrics: m.Producers})
 	must(err)
 	must(cat.Attach(logs, pids, false))
 	s := &stack{tb: tb, logs: logs, catalog: cat, session: &wire.Session{ID: 1, Listener: "PLAINTEXT"}}
@@ -69,6 +69,17 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 		}
 	})
 	return s
+}
+
+// syncLog is what the composition root gives the producer store.
+func syncLog(cat *catalog.Catalog, num uint64) {
+	for _, t := range cat.Topics() {
+		for _, p := range t.Partitions {
+			if p.Num() == num {
+				p.RequestSync()
+			}
+		}
+	}
 }
 
 // topic creates a topic with configs given as name, value, name, value ...
