@@ -84,7 +84,7 @@ func newServer(f promauto.Factory) *Server {
 		ConnectionsRejectedPerIP: rejected.WithLabelValues("per_ip"),
 		BytesIn:                  f.NewCounter(counterOpts(s, "received_bytes_total", "Bytes of requests received.")),
 		BytesOut:                 f.NewCounter(counterOpts(s, "sent_bytes_total", "Bytes of responses sent.")),
-		InFlightBytes:            f.NewGauge(gaugeOpts(s, "in_flight_bytes", "Bytes of requests read and not yet answered.")),
+		InFlightBytes:            f.NewGauge(gaugeOpts(s, "in_flight_bytes", "Bytes of request frames being read or handled; frames of up to 4 KiB, which need no memory of their own, are not counted.")),
 		Panics:                   f.NewCounter(counterOpts(s, "panics_total", "Panics caught in request handlers.")),
 		AcceptErrors:             f.NewCounter(counterOpts(s, "accept_errors_total", "Failed accepts.")),
 	}
