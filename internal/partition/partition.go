@@ -309,3 +309,7 @@ func (p *Partition) RequestSync() {
 		l.RequestSync()
 	}
 }
+
+// Settle returns when the producers of everything below offset are durable in the
+// cold store, so that a start after a crash replays none of it.
+func (p *Partition) Settle(offset int64) error { return p.prod.BeforeTrim(offset) }
