@@ -52,15 +52,12 @@ func newGuard(o Options) *guard {
 	return g
 }
 
-// opened ends the time in which a failure is Open's to report.
-func (g *guard) opened() {
+// opened ends the time in which a failure is Open's to report, and returns it if there was one.
+func (g *guard) opened() error {
 	g.mu.Lock()
-	g.mu.isOpen = true
-	err := g.mu.fatal
-	g.mu.Unlock()
-	if err != nil {
-		g.report(err)
-	}
+	defer g.mu.Unlock()
+	g.mu.isOpen = g.mu.fatal == nil
+	return g.mu.fatal
 }
 
 func (g *guard) close() {
@@ -147,7 +144,7 @@ func (g *guard) notifyChanged() {
 // backgroundError is told of every flush, compaction or collection of statistics that failed and will be tried again.
 func (g *guard) backgroundError(err error) {
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		if errors.Is(err, pebble.ErrCorruption) {
+		if pebble.IsCorruptionError(err) {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		g.fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // readError classifies an error of Pebble's and reports damage.
 func (s *Store) readError(err error) error {
-	if errors.Is(err, pebble.ErrCorruption) {
+	if pebble.IsCorruptionError(err) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		s.guard.fatal(err)
 	}
@@ -77,6 +77,8 @@ func (s *Store) FlushedCheckpoint(part uint64) (c Checkpoint, found bool, err er
 		c, err = decodeCheckpoint(it.Value())
 		return err
 	})
+	// A dead store takes for durable what it only tried to sync.
+	err = errors.Join(err, s.guard.err())
 	return c, found && err == nil, err
 }
 

@@ -115,7 +115,10 @@ func Open(o Options) (*Store, error) {
 		return nil, s.openError(err)
 	}
 	s.db = db
-	g.opened()
+	if err := g.opened(); err != nil {
+		g.close()
+		return nil, errors.Join(err, s.closePebble())
+	}
 	return s, nil
 }
 
@@ -261,7 +264,7 @@ func (s *Store) closePebble() (err error) {
 			return
 		}
 		if s.guard.err() == nil {
-			panic(r)
+			panic(fmt.Sprintf("BUG: coldstate: close: %v", r))
 		}
 		s.fs.releaseLocks()
 	}()

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +20,14 @@ import (
 // fullDiskPause is how long a flush or compaction that met a full disk waits before it tries again.
 const fullDiskPause = time.Second
 
+// markerPrefix begins the names of the files by which Pebble says which manifest and format are in force.
+const markerPrefix = "marker."
+
 // guardedFS is disk.FS as Pebble wants it. It remembers the first error of the disk, and refuses every change once the
 // guard is dead.
+//
+// The write-ahead log that Pebble opens even when told not to write any does not exist: its files are made of nothing
+// and never listed. Open would otherwise flush what it replays from them, and if that fails repeat it for ever.
 type guardedFS struct {
 	fs    disk.FS
 	guard *guard
@@ -88,6 +95,9 @@ func (y *guardedFS) wrap(name string, f disk.File, err error) (vfs.File, error) 
 
 // Create implements vfs.FS: a new file, never the bytes of an old one.
 func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+	if isLog(name) {
+		return &guardedFile{f: nullFile{}, name: name, fs: y}, nil
+	}
 	y.pace(name)
 	if err := y.guard.err(); err != nil {
 		return nil, err
@@ -100,6 +110,8 @@ func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, erro
 	f, err := y.fs.Create(name)
 	return y.wrap(name, f, err)
 }
+
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
 // Link implements vfs.FS; Pebble links only what it ingests or checkpoints, which is not done here.
 func (y *guardedFS) Link(_, newName string) error {
@@ -142,6 +154,15 @@ func (y *guardedFS) OpenDir(name string) (vfs.File, error) {
 
 // Remove implements vfs.FS.
 func (y *guardedFS) Remove(name string) error {
+	if isLog(name) {
+		return nil
+	}
+	if strings.HasPrefix(filepath.Base(name), markerPrefix) {
+		// The new marker must be durable before the old one goes: Pebble syncs the directory only after both.
+		if err := y.change(func() error { return y.fs.SyncDir(filepath.Dir(name)) }); err != nil {
+			return err
+		}
+	}
 	return y.change(func() error { return y.fs.Remove(name) })
 }
 
@@ -209,7 +230,7 @@ func (y *guardedFS) releaseLocks() {
 // List implements vfs.FS.
 func (y *guardedFS) List(dir string) ([]string, error) {
 	names, err := y.fs.List(dir)
-	return names, y.note(err)
+	return slices.DeleteFunc(names, isLog), y.note(err)
 }
 
 // Stat implements vfs.FS.
