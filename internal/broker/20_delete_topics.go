@@ -26,6 +26,12 @@ func (b *Broker) handleDeleteTopics(_ context.Context, r *wire.Request) wire.Rep
 // deleteTopicsDisabledMin is the version from which clients know TOPIC_DELETION_DISABLED.
 const deleteTopicsDisabledMin = 3
 
+var (
+	errNoSuchName       = catalog.Refuse(catalog.ErrUnknownTopic, "This server does not host this topic-partition.")
+	errNoSuchID         = catalog.Refuse(catalog.ErrUnknownTopicID, "This server does not host this topic ID.")
+	errDeletionDisabled = catalog.Refuse(catalog.ErrTopicDeletionDisabled, "Topic deletion is disabled.")
+)
+
 // topicDeletion collects what one request deletes and the answers so far.
 type topicDeletion struct {
 	b    *Broker
@@ -84,7 +90,7 @@ func (d *topicDeletion) split(req *kmsg.DeleteTopicsRequest) (names []string, id
 }
 
 func (d *topicDeletion) refuseAll(req *kmsg.DeleteTopicsRequest) {
-	err := catalog.ErrTopicDeletionDisabled
+	err := errDeletionDisabled
 	if req.Version < deleteTopicsDisabledMin {
 		err = catalog.Refuse(catalog.ErrInvalidRequest, "Topic deletion is disabled.")
 	}
@@ -110,7 +116,7 @@ func (d *topicDeletion) addIDs(ids [][16]byte) {
 		if count[id] > 1 {
 			d.answer(nil, id, catalog.Refuse(catalog.ErrInvalidRequest, "Duplicate topic id."))
 		} else if t, found := d.b.o.Catalog.TopicByID(id); !found {
-			d.answer(nil, id, catalog.ErrUnknownTopicID)
+			d.answer(nil, id, errNoSuchID)
 		} else {
 			d.name[id] = t.Name
 			kept = append(kept, id)
@@ -130,7 +136,7 @@ func (d *topicDeletion) addNames(names []string) {
 		}
 		t, found := d.b.o.Catalog.Topic(names[i])
 		if !found {
-			d.answer(&names[i], [16]byte{}, catalog.ErrUnknownTopic)
+			d.answer(&names[i], [16]byte{}, errNoSuchName)
 			continue
 		}
 		if _, twice := d.name[t.ID]; twice {
