@@ -1,0 +1,162 @@
+// Command compat is the black-box suite: it starts a broker as its users do and lets other people's clients and tools
+// judge it. run.sh fetches what it needs and starts it. It knows the broker only by command line, port and data directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	suiteMax = 10 * time.Minute // then everything is killed
+	checkMax = 120 * time.Second
+)
+
+// errSkip, wrapped, makes a check neither passed nor failed.
+var errSkip = errors.New("skipped")
+
+type options struct {
+	cache, ottla, bootstrap, data string
+	reference, keep, verbose      bool
+	only                          *regexp.Regexp
+}
+
+// suite counts and prints; its checks may run at the same time.
+type suite struct {
+	options options
+	broker  *broker
+	jvm     *jvm
+	dir     string // for files of the suite itself
+	started time.Time
+
+	mu struct {
+		sync.Mutex
+		passed, failed, skipped int
+	}
+}
+
+// check runs f and tells whether it passed.
+func (s *suite) check(ctx context.Context, name string, f func(ctx context.Context) error) bool {
+	if s.options.only != nil && !s.options.only.MatchString(name) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkMax)
+	defer cancel()
+	start := time.Now()
+	err := f(ctx)
+	took := time.Since(start).Round(time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.mu.passed++
+		fmt.Printf("ok    %-58s %8v\n", name, took)
+	case errors.Is(err, errSkip):
+		s.mu.skipped++
+		fmt.Printf("skip  %s: %v\n", name, err)
+	default:
+		s.mu.failed++
+		fmt.Printf("FAIL  %s (%v): %v\n", name, took, err)
+	}
+	return err == nil
+}
+
+// path is a fresh file name in the suite's directory.
+func (s *suite) path(name string) string { return filepath.Join(s.dir, name) }
+
+func main() {
+	// Children die with the thread that started them (see broker.go): this one stays.
+	runtime.LockOSThread()
+	os.Exit(run())
+}
+
+func run() int {
+	var o options
+	only := flag.String("run", "", "run only the checks whose name matches this `regexp`; many need the topics of others")
+	flag.StringVar(&o.cache, "cache", "test/compat/.cache", "where run.sh put jars and classes")
+	flag.StringVar(&o.ottla, "ottla", "", "the broker's binary")
+	flag.BoolVar(&o.reference, "reference", false, "test Apache Kafka instead")
+	flag.StringVar(&o.bootstrap, "bootstrap", "", "test a broker that runs already, at HOST:PORT")
+	flag.StringVar(&o.data, "data", "", "data directory of that broker")
+	flag.BoolVar(&o.keep, "keep", false, "keep the data directory and the broker's log")
+	flag.BoolVar(&o.verbose, "v", false, "print what the tools print")
+	flag.Parse()
+	if *only != "" {
+		o.only = regexp.MustCompile(*only)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	ctx, cancelLate := context.WithTimeout(ctx, suiteMax)
+	defer cancelLate()
+	s, stop, err := setUp(ctx, o)
+	defer stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compat:", err)
+		fmt.Println("0 passed, 1 failed")
+		return 1
+	}
+	s.all(ctx)
+	return s.summary()
+}
+
+// setUp starts broker and JVM. stop is never nil and undoes what was done.
+func setUp(ctx context.Context, o options) (s *suite, stop func(), err error) {
+	dir, err := os.MkdirTemp("", "ottla-compat-")
+	if err != nil {
+		return nil, func() {}, err
+	}
+	s = &suite{options: o, dir: dir, started: time.Now()}
+	stop = func() {
+		if s.jvm != nil {
+			s.jvm.stop()
+		}
+		if s.broker != nil {
+			s.broker.kill()
+		}
+		if o.keep {
+			fmt.Println("kept:", dir)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	}
+	if s.jvm, err = startJVM(o.cache); err != nil {
+		return s, stop, err
+	}
+	s.broker, err = newBroker(ctx, s)
+	return s, stop, err
+}
+
+func (s *suite) all(ctx context.Context) {
+	s.matrix(ctx)
+	s.brokerSide(ctx)
+	s.topicTools(ctx)
+	s.dataTools(ctx)
+	s.performance(ctx)
+	s.crash(ctx)
+	s.check(ctx, "broker stops on SIGTERM", func(context.Context) error { return s.broker.terminate() })
+	s.dumpLog(ctx) // of logs that were recovered, too
+}
+
+func (s *suite) summary() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.failed > 0 {
+		s.broker.printLog()
+	}
+	fmt.Printf("%d skipped, %v, broker: %s\n", s.mu.skipped, time.Since(s.started).Round(time.Second), s.broker.name)
+	fmt.Printf("%d passed, %d failed\n", s.mu.passed, s.mu.failed)
+	if s.mu.failed > 0 || s.mu.passed == 0 {
+		return 1
+	}
+	return 0
+}

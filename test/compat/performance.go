@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// performance runs kafka-producer-perf-test, not to judge numbers but that it works with its defaults.
+func (s *suite) performance(ctx context.Context) {
+	const topic, count = "perf", 20_000
+	var line string
+	s.check(ctx, "kafka-producer-perf-test", func(ctx context.Context) error {
+		if err := s.createTopic(ctx, topic, partitions, nil); err != nil {
+			return err
+		}
+		r, err := s.jvm.tool(ctx, kafkaProducerPerf, "--bootstrap-server", s.broker.bootstrap, "--topic", topic,
+			"--num-records", fmt.Sprint(count), "--record-size", "1024", "--throughput", "-1")
+		if err != nil {
+			return err
+		}
+		if err := s.judge(r, nil, 0, `^20000 records sent, `); err != nil {
+			return err
+		}
+		line = regexp.MustCompile(`(?m)^20000 records sent, .*$`).FindString(r.Stdout)
+		return s.admin(ctx, func(a *kadm.Client) error {
+			ends, err := a.ListEndOffsets(ctx, topic)
+			if err != nil {
+				return err
+			}
+			total := int64(0)
+			for p := range int32(partitions) {
+				o, _ := ends.Lookup(topic, p)
+				total += o.Offset
+			}
+			if total != count {
+				return fmt.Errorf("the log ends at %d records, %d were sent", total, count)
+			}
+			return nil
+		})
+	})
+	if line != "" {
+		fmt.Println("      " + line)
+	}
+	s.check(ctx, "kafka-consumer-perf-test", func(context.Context) error {
+		return fmt.Errorf("%w: it always subscribes, and there are no consumer groups yet", errSkip)
+	})
+}
