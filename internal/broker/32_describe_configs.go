@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -32,7 +33,7 @@ func (b *Broker) describeConfigs(req *kmsg.DescribeConfigsRequest) *kmsg.Describ
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
 		entries, err := b.configOf(catalog.ResourceType(rr.ResourceType), rr.ResourceName)
 		out.ErrorCode = b.code("describe configs of "+rr.ResourceName, err)
-		if out.ErrorMessage = clientMessage(out.ErrorCode, err); out.ErrorMessage == nil {
+		if out.ErrorMessage = clientMessage(out.ErrorCode, err); out.ErrorMessage == nil || errors.Is(err, catalog.ErrUnknownTopic) {
 			out.ErrorMessage = new(string) // as Kafka: empty, not null
 		}
 		for j := range entries {
