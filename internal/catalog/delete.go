@@ -66,29 +66,44 @@ func (c *Catalog) startDeletionLocked(t *Topic) {
 	c.resumeLocked(d)
 }
 
-// resumeLocked works on a deletion unless somebody does.
+// resumeLocked has a deletion worked on, unless it is already.
 func (c *Catalog) resumeLocked(d *deletion) {
 	if d.done != nil || c.live.logs == nil || c.closing.Load() {
 		return
 	}
 	d.done = make(chan struct{})
-	c.purging.Add(1)
-	go func() {
-		defer c.purging.Done()
+	c.live.purges = append(c.live.purges, d)
+	if c.live.purging < purgesMax {
+		c.live.purging++
+		c.purging.Go(c.runPurges)
+	}
+}
+
+// runPurges works on deletions until there are none.
+func (c *Catalog) runPurges() {
+	c.live.Lock()
+	defer c.live.Unlock()
+	for len(c.live.purges) > 0 {
+		d := c.live.purges[0]
+		c.live.purges = c.live.purges[1:]
+		c.live.Unlock()
 		err := c.purge(d.topic)
 		if err != nil && !errors.Is(err, ErrClosed) {
 			c.o.Logger.Warn("catalog: removing a deleted topic failed, trying again later", "topic", d.topic.Name, "err", err)
 		}
 		c.live.Lock()
-		defer c.live.Unlock()
 		d.err = err
 		close(d.done)
 		d.done = nil
-	}()
+	}
+	c.live.purging--
 }
 
 // purge removes what is left of a deleted topic and then the deletion itself.
 func (c *Catalog) purge(t *Topic) error {
+	if c.closing.Load() {
+		return ErrClosed
+	}
 	var all error
 	for _, p := range t.Partitions {
 		if c.closing.Load() {
@@ -131,6 +146,9 @@ func (c *Catalog) awaitDeletion(name string) error {
 	}
 	return nil
 }
+
+// purgesMax is how many deleted topics are removed at the same time.
+const purgesMax = 4
 
 const (
 	deletedDirSuffix = "-delete" // what is being removed; the log store's

@@ -586,3 +586,35 @@ func TestParsePartitionDir(t *testing.T) {
 		}
 	}
 }
+
+// TestManyDeletions: a thousand topics deleted in one step are all gone in the end, and a close in between leaves the
+// rest to the next start.
+func TestManyDeletions(t *testing.T) {
+	mem := disk.NewMem()
+	n := startNode(t, mem)
+	specs := make([]TopicSpec, 1000)
+	for i := range specs {
+		specs[i] = TopicSpec{Name: fmt.Sprint("t", i), Partitions: 1, ReplicationFactor: 1}
+	}
+	var ids [][16]byte
+	for _, out := range n.c.CreateTopics(specs, false) {
+		ids = append(ids, out.ID)
+	}
+	n.append(n.c.Topics()[7].Partitions[0])
+	for i, err := range n.c.DeleteTopics(append(ids, [16]byte{1})) {
+		if (err != nil) != (i == len(ids)) {
+			t.Fatalf("topic %d: %v", i, err)
+		}
+	}
+	n.stop()
+	n = startNode(t, mem)
+	for _, s := range specs {
+		if err := n.c.awaitDeletion(s.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.stop()
+	if v, err := Inspect(mem, testDir); err != nil || len(v.Topics)+len(v.Deleting) != 0 {
+		t.Fatalf("got %d topics, %d deletions, %v", len(v.Topics), len(v.Deleting), err)
+	}
+}
