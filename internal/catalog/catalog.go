@@ -76,8 +76,8 @@ type Catalog struct {
 		byID      map[[16]byte]*Topic
 		sorted    []*Topic // by name; nil when stale
 		deletions map[string]*deletion
-		purges    []*deletion // waiting to be worked on
-		purging   int         // how many are
+		purges    []*deletion                    // waiting to be worked on
+		purging   int                            // how many are
 		shared    map[string]*partition.Settings // by overrides; emptied when broker configuration changes
 		logs      *seglog.Store                  // nil before Attach
 		producers *pidstore.Store
