@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"ottla/internal/disk"
 	"ottla/internal/metrics"
@@ -75,9 +76,9 @@ func TestFlippedBits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		step := 1 + len(data)/200
+		step := 1 + len(data)/60
 		if testing.Short() {
-			step = 1 + len(data)/20
+			step = 1 + len(data)/15
 		}
 		for off := 0; off < len(data); off += step {
 			fs := mem.KillClone()
@@ -133,7 +134,8 @@ func TestLostFiles(t *testing.T) {
 			if err := do(fs); err != nil {
 				t.Fatal(err)
 			}
-			err := w.read(t, fs)
+			var err error
+			synctest.Test(t, func(t *testing.T) { err = w.read(t, fs) })
 			if strings.HasSuffix(name, ".sst") && !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%s %s: %v", name, how, err)
 			}
@@ -146,6 +148,10 @@ func TestLostFiles(t *testing.T) {
 
 // TestReadError lets every read fail after the store was opened: the error is the disk's, not damage, and nothing spins.
 func TestReadError(t *testing.T) {
+	synctest.Test(t, testReadError)
+}
+
+func testReadError(t *testing.T) {
 	w := newWorkload(12)
 	mem := damaged(t, w)
 	f := disk.NewFaults()

@@ -15,11 +15,16 @@ import (
 
 // guard stands between Pebble and everything it would do about a failure.
 //
-// Pebble calls Logger.Fatalf where it cannot go on, by default to end the process, and holds its mutex while doing so. It
-// also retries a failed flush or compaction at once and for ever. Here Fatalf returns: the guard is dead from then on, the
-// file system under Pebble refuses every change, so that what Pebble does after a Fatalf it did not expect to survive
-// cannot reach the disk, and whoever asks for a new file waits until Close, so that nothing spins. The store can
-// then still be closed in the ordinary way and leaves no goroutine behind.
+// By itself Pebble ends the process (Logger.Fatalf) or panics when its manifest or a directory cannot be written, and does so
+// holding its mutex; it retries any other failed flush or compaction at once and for ever. Here, after a failure that is final
+// the guard is dead:
+//   - The file system under Pebble refuses every change, so that nothing wrong can follow on the disk, and only reads go on.
+//   - Errors of the manifest, its marker and the directory are kept from Pebble, which goes on with books that balance
+//     but are no longer written. Whoever asks this package what is durable gets ErrFatal instead of an answer.
+//   - Whoever asks for a new table waits until Close, and no compaction is started, so that nothing spins.
+//
+// The store can then still be closed in the ordinary way and leaves no goroutine behind. Fatalf returns; what is left to call
+// it are broken invariants inside Pebble.
 type guard struct {
 	fs      disk.FS
 	dir     string
@@ -184,7 +189,7 @@ func (g *guard) Errorf(format string, args ...any) {
 	g.logger.Warn("cold store: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf implements pebble.Logger; it returns, see guard.
+// Fatalf implements pebble.Logger and returns, see guard.
 func (g *guard) Fatalf(format string, args ...any) {
 	g.fatal(fmt.Errorf(format, args...))
 }

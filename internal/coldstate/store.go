@@ -64,6 +64,7 @@ type Store struct {
 	guard   *guard
 	fs      *guardedFS
 	shares  shares
+	slot    *scheduler
 	metrics *metrics.Cold
 
 	// stopping ends waits of Commit; it is closed first thing by Close.
@@ -105,6 +106,7 @@ func Open(o Options) (*Store, error) {
 		guard:    g,
 		fs:       newGuardedFS(o.FS, g),
 		shares:   split(o.MemoryBytes),
+		slot:     newScheduler(g),
 		metrics:  o.Metrics,
 		stopping: make(chan struct{}),
 	}
@@ -130,7 +132,7 @@ func (s *Store) openPebble(dir string) (db *pebble.DB, err error) {
 	opts.FS = s.fs
 	opts.Logger = s.guard
 	opts.EventListener = s.guard.listener(s)
-	opts.Experimental.CompactionScheduler = newScheduler(s.guard)
+	opts.Experimental.CompactionScheduler = s.slot
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%w: %v", ErrCorrupt, r)

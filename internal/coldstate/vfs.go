@@ -98,17 +98,37 @@ func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, erro
 	if isLog(name) {
 		return &guardedFile{f: nullFile{}, name: name, fs: y}, nil
 	}
-	y.pace(name)
-	if err := y.guard.err(); err != nil {
+	book := isBook(name)
+	if !book {
+		y.pace(name)
+	}
+	var f disk.File
+	err := y.change(func() (err error) {
+		if _, statErr := y.fs.Stat(name); statErr == nil {
+			if err := y.fs.Remove(name); err != nil {
+				return err
+			}
+		}
+		f, err = y.fs.Create(name)
+		return err
+	})
+	switch {
+	case err == nil:
+		return &guardedFile{f: f, name: name, fs: y, book: book}, nil
+	case book:
+		y.guard.fatal(err)
+		return &guardedFile{f: nullFile{}, name: name, fs: y, book: book}, nil
+	default:
 		return nil, err
 	}
-	if _, err := y.fs.Stat(name); err == nil {
-		if err := y.Remove(name); err != nil {
-			return nil, err
-		}
-	}
-	f, err := y.fs.Create(name)
-	return y.wrap(name, f, err)
+}
+
+// isBook says whether a file is one by which Pebble keeps its books: the manifest, and the marker that says which one is
+// in force. Pebble cannot live with an error there: it panics, or goes on with books that do not balance. So an error kills
+// the guard and Pebble does not learn of it.
+func isBook(name string) bool {
+	base := filepath.Base(name)
+	return strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, markerPrefix)
 }
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
@@ -160,6 +180,7 @@ func (y *guardedFS) Remove(name string) error {
 	if strings.HasPrefix(filepath.Base(name), markerPrefix) {
 		// The new marker must be durable before the old one goes: Pebble syncs the directory only after both.
 		if err := y.change(func() error { return y.fs.SyncDir(filepath.Dir(name)) }); err != nil {
+			y.guard.fatal(err)
 			return err
 		}
 	}

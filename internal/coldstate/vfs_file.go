@@ -15,10 +15,28 @@ type guardedFile struct {
 	name string
 	fs   *guardedFS
 	pos  int64
+	book bool // see isBook
+}
+
+// change runs an operation that changes the file. Of a failure with a book the guard dies and Pebble sees nothing.
+func (g *guardedFile) change(fn func() error) error {
+	err := g.fs.change(fn)
+	if err != nil && g.book {
+		g.fs.guard.fatal(err)
+		return nil
+	}
+	return err
 }
 
 // Close implements vfs.File.
-func (g *guardedFile) Close() error { return g.fs.note(g.f.Close()) }
+func (g *guardedFile) Close() error {
+	err := g.fs.note(g.f.Close())
+	if err != nil && g.book {
+		g.fs.guard.fatal(err)
+		return nil
+	}
+	return err
+}
 
 // Read implements vfs.File.
 func (g *guardedFile) Read(p []byte) (int, error) {
@@ -45,10 +63,13 @@ func (g *guardedFile) Write(p []byte) (n int, err error) {
 
 // WriteAt implements vfs.File.
 func (g *guardedFile) WriteAt(p []byte, off int64) (n int, err error) {
-	err = g.fs.change(func() error {
+	err = g.change(func() error {
 		n, err = g.f.WriteAt(p, off)
 		return err
 	})
+	if err == nil {
+		n = len(p)
+	}
 	return n, err
 }
 
@@ -65,7 +86,7 @@ func (g *guardedFile) Stat() (vfs.FileInfo, error) {
 }
 
 // Sync implements vfs.File.
-func (g *guardedFile) Sync() error { return g.fs.change(g.f.Sync) }
+func (g *guardedFile) Sync() error { return g.change(g.f.Sync) }
 
 // SyncData implements vfs.File.
 func (g *guardedFile) SyncData() error { return g.Sync() }
@@ -73,7 +94,7 @@ func (g *guardedFile) SyncData() error { return g.Sync() }
 // SyncTo implements vfs.File: it starts writing back, where the file can, so that the final Sync finds little to do.
 func (g *guardedFile) SyncTo(length int64) (fullSync bool, err error) {
 	if w, ok := g.f.(disk.Writebacker); ok {
-		return false, g.fs.change(func() error { return w.StartWriteback(length) })
+		return false, g.change(func() error { return w.StartWriteback(length) })
 	}
 	return false, nil
 }
@@ -95,9 +116,7 @@ type guardedDir struct{ guardedFile }
 // Close implements vfs.File.
 func (d *guardedDir) Close() error { return nil }
 
-// Sync implements vfs.File. A failure kills the store and is not returned: Pebble would panic on a goroutine where nobody
-// can recover. What it does instead, thinking that its names are durable, no longer reaches the disk, and nobody is told
-// that it did.
+// Sync implements vfs.File. A failure kills the guard and Pebble does not learn of it, as with its books: they follow.
 func (d *guardedDir) Sync() error {
 	if err := d.fs.change(func() error { return d.fs.fs.SyncDir(d.name) }); err != nil {
 		d.fs.guard.fatal(err)
