@@ -266,7 +266,6 @@ func (a *applier) commit() error {
 			a.batch.SetCheckpoint(w.p.num, w.c)
 		}
 	}
-	a.putAge()
 	if err := a.commitBatch(a.batch); err != nil {
 		return err
 	}
@@ -283,16 +282,14 @@ func (a *applier) commit() error {
 	return nil
 }
 
-func (a *applier) putAge() {
-	if age := a.s.Age(); age != a.writtenAge {
-		a.writtenAge = age
-		a.batch.SetMeta(metaAge, binary.BigEndian.AppendUint32(nil, age))
-	}
-}
-
-// commitBatch commits, and takes the store offline where that fails: what the
+// commitBatch commits together with the age, so that what was forgotten because of its
+// age is not too young after a crash. Where it fails the store is offline: what the
 // overlay holds can never leave it then.
 func (a *applier) commitBatch(b *coldstate.Batch) error {
+	if age := a.s.Age(); age != a.writtenAge {
+		a.writtenAge = age
+		b.SetMeta(metaAge, binary.BigEndian.AppendUint32(nil, age))
+	}
 	if err := b.Commit(); err != nil {
 		a.s.SetOffline(err)
 		return err
@@ -334,11 +331,8 @@ func (a *applier) writeLazy(b *coldstate.Batch) error {
 			}
 		}
 	}
-	if a.s.Age() != a.writtenAge {
-		a.putAge()
-		if len(a.checkpoints) == 0 {
-			return a.commitBatch(b)
-		}
+	if len(a.checkpoints) == 0 && a.s.Age() != a.writtenAge {
+		return a.commitBatch(b)
 	}
 	return a.commit()
 }

@@ -131,7 +131,7 @@ func (p *Partition) usable(pid int64) error {
 		return fmt.Errorf("partition %d: %w", p.num, ErrDropped)
 	case !p.loaded.Load():
 		return fmt.Errorf("partition %d: %w", p.num, ErrNotLoaded)
-	case pid < 0:
+	case pid < 0 || pid > pidMax:
 		return fmt.Errorf("partition %d: %w: got %d", p.num, ErrInvalidPID, pid)
 	}
 	return nil

@@ -13,20 +13,27 @@ import (
 // ErrLoaded says that a partition was to be loaded twice.
 var ErrLoaded = errors.New("producer state already loaded")
 
-// The mark of a partition, under a key that is no producer id, says how far entries
-// may be ahead of the checkpoint because of a recovery that did not finish:
+// A recovery whose memory is full writes entries before it has ended, and so before
+// the log's tail, from which it folds, is known to survive a power loss. What it
+// overwrites it keeps, so that a later recovery that finds less log can take it back.
+// Under keys that are no producer ids a partition has
 //
-//	byte   format version, 1
-//	int64  end offset of the batches folded, big endian
+//	-1        mark: how far the entries may be ahead of the checkpoint
+//	            byte   format version, 1
+//	            int64  end offset of the batches folded, big endian
+//	-2 - pid  the entry of pid as it was before the first unfinished recovery wrote it
 //
-// A recovery reads the log's tail before it is known to survive a power loss, and
-// writes entries when its memory is full. Should some of the tail be lost after that,
-// the next recovery finds the mark and takes back what the log does not hold.
+// and nothing there while it is in use.
 const (
 	markKey     = int64(-1)
 	markVersion = 1
 	markBytes   = 9
+	// pidMax leaves room for the keys above.
+	pidMax = math.MaxInt64 - 2
 )
+
+// savedKey is where the entry of a producer is kept that a recovery overwrites.
+func savedKey(pid int64) int64 { return -2 - pid }
 
 // replay folds the tail of a partition's log, in memory that does not depend on
 // the number of producers.
@@ -37,9 +44,16 @@ type replay struct {
 	highest    int64 // no entry in the cold store has a higher id
 	end        int64 // end of what was folded
 	batch      *coldstate.Batch
-	entries    []producer.Entry
-	pids       []int64
-	index      map[int64]int32
+	folds      []fold
+	index      map[int64]int32 // of folds, by producer id
+}
+
+// fold is one entry in the replay's memory.
+type fold struct {
+	pid    int64
+	entry  producer.Entry
+	before producer.Entry // what the cold store has, to be saved when it is overwritten
+	save   bool
 }
 
 // Load returns the checkpoint from which the log is to be replayed. Call it before
@@ -118,7 +132,7 @@ func (p *Partition) Replay(pid int64, in producer.Incoming, stored producer.Stor
 			return err
 		}
 	}
-	e, err := p.replayEntry(r, pid)
+	e, err := p.replayEntry(r, pid, stored.BaseOffset)
 	if err != nil {
 		return err
 	}
@@ -131,49 +145,77 @@ func (p *Partition) Replay(pid int64, in producer.Incoming, stored producer.Stor
 }
 
 // replayEntry returns the entry of a producer in the replay's memory.
-func (p *Partition) replayEntry(r *replay, pid int64) (*producer.Entry, error) {
+func (p *Partition) replayEntry(r *replay, pid, offset int64) (*producer.Entry, error) {
 	if i, ok := r.index[pid]; ok {
-		return &r.entries[i], nil
+		return &r.folds[i].entry, nil
 	}
 	if r.batch == nil {
 		r.batch = p.s.cold.NewBatch()
-		size := batchChunk(p.s.cold)
-		r.entries = make([]producer.Entry, 0, size)
+		size := batchChunk(p.s.cold) / 2 // each may write two entries
+		r.folds = make([]fold, 0, size)
 		r.index = make(map[int64]int32, size)
 	}
-	if len(r.entries) == cap(r.entries) {
+	if len(r.folds) == cap(r.folds) {
 		if err := p.spill(r, nil); err != nil {
 			return nil, err
 		}
 	}
-	var e producer.Entry
+	f := fold{pid: pid}
 	if pid <= r.highest && !p.isNew(pid) {
-		if _, err := getEntry(p.s.cold, p.num, pid, &e); err != nil {
+		if err := p.readFold(r, &f, offset); err != nil {
 			return nil, err
 		}
 	}
-	r.index[pid] = int32(len(r.entries))
-	r.entries = append(r.entries, e)
-	r.pids = append(r.pids, pid)
-	return &r.entries[len(r.entries)-1], nil
+	r.index[pid] = int32(len(r.folds))
+	r.folds = append(r.folds, f)
+	return &r.folds[len(r.folds)-1].entry, nil
+}
+
+// readFold reads what was known of a producer before the batch at offset. Where an
+// unfinished recovery has folded further, that is what was saved then.
+func (p *Partition) readFold(r *replay, f *fold, offset int64) error {
+	found, err := getEntry(p.s.cold, p.num, f.pid, &f.entry)
+	if err != nil || !found {
+		return err
+	}
+	f.before, f.save = f.entry, true
+	if r.marked < 0 {
+		return nil // nothing has been saved yet
+	}
+	var saved producer.Entry
+	if found, err = getEntry(p.s.cold, p.num, savedKey(f.pid), &saved); err != nil || !found {
+		return err
+	}
+	f.save = false
+	if last, ok := f.entry.Last(); ok && last.LastOffset >= offset {
+		f.entry = saved
+	}
+	return nil
 }
 
 // spill writes the entries in memory: behind the mark, or with the checkpoint that
 // ends the recovery.
 func (p *Partition) spill(r *replay, last *coldstate.Checkpoint) error {
 	buf := make([]byte, 0, producer.EncodedBytesMax)
-	for i := range r.entries {
-		p.left(r.pids[i])
-		r.highest = max(r.highest, r.pids[i])
-		buf = r.entries[i].Encode(buf[:0])
-		r.batch.Put(p.num, r.pids[i], buf)
+	for i := range r.folds {
+		f := &r.folds[i]
+		p.left(f.pid)
+		r.highest = max(r.highest, f.pid)
+		buf = f.entry.Encode(buf[:0])
+		r.batch.Put(p.num, f.pid, buf)
+		if f.save && last == nil {
+			buf = f.before.Encode(buf[:0])
+			r.batch.Put(p.num, savedKey(f.pid), buf)
+		}
 	}
 	if last == nil {
 		r.marked = max(r.marked, r.end)
 		mark := binary.BigEndian.AppendUint64([]byte{markVersion}, uint64(r.marked))
 		r.batch.Put(p.num, markKey, mark)
 	} else {
-		r.batch.Delete(p.num, markKey)
+		if r.marked >= 0 {
+			r.batch.Delete(p.num, markKey)
+		}
 		r.batch.SetCheckpoint(p.num, *last)
 	}
 	if err := r.batch.Commit(); err != nil {
@@ -181,7 +223,7 @@ func (p *Partition) spill(r *replay, last *coldstate.Checkpoint) error {
 	}
 	p.s.keeper.unflushed()
 	clear(r.index)
-	r.entries, r.pids = r.entries[:0], r.pids[:0]
+	r.folds = r.folds[:0]
 	return nil
 }
 
@@ -194,24 +236,14 @@ func (p *Partition) ReplayDone(c coldstate.Checkpoint) error {
 	if r == nil {
 		return fmt.Errorf("partition %d: %w", p.num, ErrNotLoaded)
 	}
-	if r.marked > c.Offset || (r.found && r.checkpoint.Offset > c.Offset) {
-		if err := p.takeBack(r, c.Offset); err != nil {
-			return err
-		}
-	}
 	p.mu.written = r.checkpoint.Offset
 	behind := c != r.checkpoint // without a checkpoint, the start of the log is as good
-	if len(r.entries) > 0 || r.marked >= 0 || (r.found && r.checkpoint.Offset > c.Offset) {
-		if r.batch == nil {
-			r.batch = p.s.cold.NewBatch()
-		}
-		if err := p.spill(r, &c); err != nil {
+	shorter := r.marked > c.Offset || r.checkpoint.Offset > c.Offset
+	if len(r.folds) > 0 || r.marked >= 0 || shorter {
+		if err := p.endReplay(r, c, shorter); err != nil {
 			return err
 		}
 		p.mu.written, behind = c.Offset, false
-	}
-	if r.batch != nil {
-		r.batch.Close()
 	}
 	p.mu.replay, p.mu.latest, p.mu.ready = nil, c, c
 	p.loaded.Store(true)
@@ -221,43 +253,105 @@ func (p *Partition) ReplayDone(c coldstate.Checkpoint) error {
 	return nil
 }
 
-// takeBack removes what the cold store remembers of batches at or behind end: the
-// log lost them. It reads all entries of the partition, in bounded memory.
-func (p *Partition) takeBack(r *replay, end int64) error {
+// endReplay writes what was folded, and the checkpoint. What the log lost is taken back
+// durably before the log goes on: later, its offsets belong to other batches.
+func (p *Partition) endReplay(r *replay, c coldstate.Checkpoint, shorter bool) error {
 	if r.batch == nil {
 		r.batch = p.s.cold.NewBatch()
 	}
-	chunk := batchChunk(p.s.cold)
-	changed, buf := 0, make([]byte, 0, producer.EncodedBytesMax)
+	defer r.batch.Close()
+	if shorter {
+		if err := p.takeBack(c.Offset); err != nil {
+			return fmt.Errorf("partition %d: take back what the log lost: %w", p.num, err)
+		}
+	}
+	if r.marked >= 0 {
+		if err := p.deleteSaved(); err != nil {
+			return fmt.Errorf("partition %d: end the recovery: %w", p.num, err)
+		}
+	}
+	if err := p.spill(r, &c); err != nil || !shorter {
+		return err
+	}
+	return p.s.cold.Flush()
+}
+
+// takeBack removes what the cold store remembers of batches at or behind end: the
+// log lost them. It reads all entries of the partition, in bounded memory. The
+// producers that this recovery has met are right already.
+func (p *Partition) takeBack(end int64) error {
+	changed, chunk := 0, batchChunk(p.s.cold)
+	b := p.s.cold.NewBatch()
+	defer b.Close()
+	ahead := make([]fold, 0, chunk)
 	for from, more := int64(0), true; more; {
 		var err error
+		ahead = ahead[:0]
 		from, more, err = p.s.cold.Scan(p.num, from, chunk, func(pid int64, val []byte) error {
-			var e producer.Entry
-			if err := producer.Decode(val, &e); err != nil {
+			f := fold{pid: pid}
+			if err := producer.Decode(val, &f.entry); err != nil {
 				return err
 			}
-			if last, ok := e.Last(); !ok || last.LastOffset < end {
-				return nil
+			if lastOffset(&f.entry) >= end {
+				ahead = append(ahead, f)
 			}
-			changed++
-			if e.Truncate(end); e.Count == 0 {
-				r.batch.Delete(p.num, pid)
-				return nil
-			}
-			buf = e.Encode(buf[:0])
-			r.batch.Put(p.num, pid, buf)
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("partition %d: %w: %w", p.num, ErrColdRead, err)
-		}
-		if err := r.batch.Commit(); err != nil {
 			return err
 		}
+		if err := p.cutEntries(b, ahead, end); err != nil {
+			return err
+		}
+		changed += len(ahead)
 	}
 	if changed > 0 {
 		p.s.logger.Warn("the log is shorter than the state of its producers: took back what it lost",
 			"partition", p.num, "end", end, "producers", changed)
+	}
+	return nil
+}
+
+// cutEntries writes entries as they were before end.
+func (p *Partition) cutEntries(b *coldstate.Batch, ahead []fold, end int64) error {
+	buf := make([]byte, 0, producer.EncodedBytesMax)
+	for i := range ahead {
+		f := &ahead[i]
+		if _, err := getEntry(p.s.cold, p.num, savedKey(f.pid), &f.entry); err != nil {
+			return err
+		}
+		if f.entry.Truncate(end); f.entry.Count == 0 {
+			b.Delete(p.num, f.pid)
+			continue
+		}
+		buf = f.entry.Encode(buf[:0])
+		b.Put(p.num, f.pid, buf)
+	}
+	return b.Commit()
+}
+
+// errStop ends a scan early.
+var errStop = errors.New("stop")
+
+// deleteSaved removes what the recoveries of the partition have saved.
+func (p *Partition) deleteSaved() error {
+	b := p.s.cold.NewBatch()
+	defer b.Close()
+	for from, more := int64(math.MinInt64), true; more; {
+		var err error
+		from, more, err = p.s.cold.Scan(p.num, from, batchChunk(p.s.cold), func(key int64, _ []byte) error {
+			if key >= markKey {
+				return errStop
+			}
+			b.Delete(p.num, key)
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			return err
+		}
+		if err := b.Commit(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
