@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -37,6 +38,10 @@ func history(sizes ...int64) func(w *world) int64 {
 }
 
 func producerCases() []producerCase {
+	return slices.Concat(retryCases(), unknownAndEpochCases(), wrapAndDeletionCases())
+}
+
+func retryCases() []producerCase {
 	return []producerCase{
 		{name: "01 exact retry of the last batch, many records", setup: history(500), probe: func(w *world, pid int64) {
 			w.want(w.send(topic, pid, 0, 0, 500), codeNone)
@@ -83,6 +88,11 @@ func producerCases() []producerCase {
 			w.want(w.send("rolled", pid, 0, 0, 2), codeNone)
 			w.wantAppend(w.send("rolled", pid, 0, 2, 1))
 		}},
+	}
+}
+
+func unknownAndEpochCases() []producerCase {
+	return []producerCase{
 		{name: "14 record timestamps two days old, a year ahead, none", setup: func(w *world) int64 {
 			w.create("times")
 			if code := w.alter("times", "message.timestamp.after.max.ms", "9223372036854775807"); code != 0 {
@@ -120,6 +130,11 @@ func producerCases() []producerCase {
 			w.want(w.send(topic, pid, 2, 0, 1), codeInvalidEpoch)
 			w.want(w.send(topic, pid, 3, 0, 1), codeNone)
 		}},
+	}
+}
+
+func wrapAndDeletionCases() []producerCase {
+	return []producerCase{
 		{name: "23 the wrap between batches", setup: func(w *world) int64 {
 			w.wantAppend(w.send(topic, foreignPID, 0, seqMod-1, 1))
 			return foreignPID
