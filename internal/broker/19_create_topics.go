@@ -38,8 +38,13 @@ func (b *Broker) createTopics(req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsR
 			specs = append(specs, topicSpec(&req.Topics[i]))
 		}
 	}
+	shared := map[*catalog.ConfigEntry][]kmsg.CreateTopicsResponseTopicConfig{}
 	for i, c := range b.o.Catalog.CreateTopics(specs, req.ValidateOnly) {
-		resp.Topics = append(resp.Topics, b.createdTopic(specs[i].Name, c))
+		out := b.createdTopic(specs[i].Name, c)
+		if c.Err == nil {
+			out.Configs = createdConfig(shared, c.Config)
+		}
+		resp.Topics = append(resp.Topics, out)
 	}
 	for _, name := range twice {
 		err := catalog.Refuse(catalog.ErrInvalidRequest, "Duplicate topic name.")
@@ -89,12 +94,25 @@ func (b *Broker) createdTopic(name string, c catalog.Created) kmsg.CreateTopicsR
 		return out
 	}
 	out.TopicID, out.NumPartitions, out.ReplicationFactor = c.ID, c.Partitions, 1
-	out.Configs = make([]kmsg.CreateTopicsResponseTopicConfig, len(c.Config))
-	for i := range c.Config {
-		e, x := &c.Config[i], &out.Configs[i]
+	return out
+}
+
+// createdConfig translates a list once for all topics that share it: thousands of topics in one answer do not have
+// thousands of copies.
+func createdConfig(shared map[*catalog.ConfigEntry][]kmsg.CreateTopicsResponseTopicConfig, config []catalog.ConfigEntry) []kmsg.CreateTopicsResponseTopicConfig {
+	if len(config) == 0 {
+		return nil
+	}
+	if out, found := shared[&config[0]]; found {
+		return out
+	}
+	out := make([]kmsg.CreateTopicsResponseTopicConfig, len(config))
+	for i := range config {
+		e, x := &config[i], &out[i]
 		x.Default()
 		x.Name, x.Value, x.Source = e.Name, configValue(e), int8(e.Source)
 		x.ReadOnly, x.IsSensitive = e.ReadOnly, e.Sensitive
 	}
+	shared[&config[0]] = out
 	return out
 }

@@ -19,6 +19,12 @@ import (
 // one, asks for all. The broker's own configuration is asked for by its id, what was
 // set for all brokers by the empty name. There are no loggers, client metrics or
 // groups to configure: their lists are empty.
+//
+// Unlike Kafka's, an answer is bounded: resources beyond describedEntriesMax keys are
+// refused, and the client may ask for them in another request.
+
+// describedEntriesMax is room for all keys of more than ten thousand topics: some 100 MiB.
+const describedEntriesMax = 1 << 18
 
 func (b *Broker) handleDescribeConfigs(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.DescribeConfigsRequest)
@@ -27,11 +33,15 @@ func (b *Broker) handleDescribeConfigs(_ context.Context, r *wire.Request) wire.
 
 func (b *Broker) describeConfigs(req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	left := describedEntriesMax
 	for i := range req.Resources {
 		rr := &req.Resources[i]
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
 		entries, err := b.configOf(catalog.ResourceType(rr.ResourceType), rr.ResourceName)
+		if left -= len(entries); left < 0 {
+			entries, err = nil, errTooManyConfigs
+		}
 		out.ErrorCode = b.code("describe configs of "+rr.ResourceName, err)
 		if out.ErrorMessage = clientMessage(out.ErrorCode, err); out.ErrorMessage == nil || errors.Is(err, catalog.ErrUnknownTopic) {
 			out.ErrorMessage = new(string) // as Kafka: empty, not null
@@ -45,6 +55,8 @@ func (b *Broker) describeConfigs(req *kmsg.DescribeConfigsRequest) *kmsg.Describ
 	}
 	return resp
 }
+
+var errTooManyConfigs = catalog.Refuse(catalog.ErrPolicyViolation, "Too many resources for one request.")
 
 func (b *Broker) configOf(typ catalog.ResourceType, name string) ([]catalog.ConfigEntry, error) {
 	switch typ {

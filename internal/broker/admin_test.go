@@ -293,6 +293,26 @@ func TestDescribeConfigs(t *testing.T) {
 	}
 }
 
+// TestDescribeConfigsIsBounded: a small request cannot make an answer of any size.
+func TestDescribeConfigsIsBounded(t *testing.T) {
+	s := newStack(t)
+	s.topic("a", 1)
+	req := configRequest(2, "a")
+	for range 20_000 {
+		req.Resources = append(req.Resources, req.Resources[0])
+	}
+	entries, refused := 0, 0
+	for _, r := range s.do(req, 4).(*kmsg.DescribeConfigsResponse).Resources {
+		entries += len(r.Configs)
+		if r.ErrorCode == codePolicyViolation {
+			refused++
+		}
+	}
+	if entries > describedEntriesMax || entries < describedEntriesMax-100 || refused == 0 {
+		t.Errorf("got %d entries, %d resources refused", entries, refused)
+	}
+}
+
 // TestAlterIsInForce changes a topic and a broker default and sees the effect in the log, not only in the words.
 func TestAlterIsInForce(t *testing.T) {
 	s := newStack(t)

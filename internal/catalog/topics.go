@@ -32,7 +32,7 @@ type Created struct {
 	Topic      *Topic
 	ID         [16]byte
 	Partitions int32
-	Config     []ConfigEntry
+	Config     []ConfigEntry // topics without a configuration of their own share one
 	Err        error
 }
 
@@ -70,10 +70,15 @@ func (c *Catalog) CreateTopics(specs []TopicSpec, validateOnly bool) []Created {
 	if err != nil {
 		return failAll(out, err)
 	}
+	plain := c.entries(nil)
 	for i := range out {
-		if out[i].Err == nil {
-			out[i].Topic, _ = c.TopicByID(out[i].ID)
-			out[i].Config = c.entries(overridesOf(&specs[i]))
+		if out[i].Err != nil {
+			continue
+		}
+		out[i].Topic, _ = c.TopicByID(out[i].ID)
+		out[i].Config = plain
+		if overrides := overridesOf(&specs[i]); len(overrides) > 0 {
+			out[i].Config = c.entries(canonicalConfig(overrides))
 		}
 	}
 	return out
