@@ -19,7 +19,7 @@ import (
 
 const (
 	suiteMax = 10 * time.Minute // then everything is killed
-	checkMax = 120 * time.Second
+	checkMax = 4 * time.Minute
 )
 
 // errSkip, wrapped, makes a check neither passed nor failed.
@@ -141,6 +141,7 @@ func (s *suite) all(ctx context.Context) {
 	s.brokerSide(ctx)
 	s.topicTools(ctx)
 	s.dataTools(ctx)
+	s.habits(ctx)
 	s.performance(ctx)
 	s.crash(ctx)
 	s.check(ctx, "broker stops on SIGTERM", func(context.Context) error { return s.broker.terminate() })

@@ -13,7 +13,7 @@ func (s *suite) performance(ctx context.Context) {
 	const topic, count = "perf", 20_000
 	var line string
 	s.check(ctx, "kafka-producer-perf-test", func(ctx context.Context) error {
-		if err := s.createTopic(ctx, topic, partitions, nil); err != nil {
+		if err := s.createTopic(ctx, topic, partitions, map[string]string{"segment.bytes": "1048576"}); err != nil {
 			return err
 		}
 		r, err := s.jvm.tool(ctx, kafkaProducerPerf, "--bootstrap-server", s.broker.bootstrap, "--topic", topic,
@@ -43,6 +43,22 @@ func (s *suite) performance(ctx context.Context) {
 	})
 	if line != "" {
 		fmt.Println("      " + line)
+	}
+	for _, c := range s.clients() {
+		s.check(ctx, c.name()+" reads perf, of many segments", func(ctx context.Context) error {
+			got, err := c.consume(ctx, topic)
+			next := map[int32]int64{}
+			for _, r := range got {
+				if r.offset != next[r.partition] || len(r.value) != 1024 {
+					return fmt.Errorf("read %d-%d with %d bytes, expected offset %d", r.partition, r.offset, len(r.value), next[r.partition])
+				}
+				next[r.partition]++
+			}
+			if err == nil && len(got) != count {
+				err = fmt.Errorf("%d records", len(got))
+			}
+			return err
+		})
 	}
 	s.check(ctx, "kafka-consumer-perf-test", func(context.Context) error {
 		return fmt.Errorf("%w: it always subscribes, and there are no consumer groups yet", errSkip)

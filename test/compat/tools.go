@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -20,13 +21,21 @@ const (
 	kafkaDumpLog       = "org.apache.kafka.tools.DumpLogSegments"
 	kafkaAPIVersions   = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 	kafkaCluster       = "org.apache.kafka.tools.ClusterTool"
+	kafkaTransactions  = "org.apache.kafka.tools.TransactionsCommand"
+	kafkaFeatures      = "org.apache.kafka.tools.FeatureCommand"
+	kafkaConsole       = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 )
 
 // expect runs a tool against the broker and holds its output to patterns, multi-line, each of which must match; one
 // that begins with "!" must not.
 func (s *suite) expect(ctx context.Context, tool string, args []string, exit int, patterns ...string) error {
-	// Last, since kafka-cluster wants its subcommand first, and ends the JVM if it does not get it.
-	r, err := s.jvm.tool(ctx, tool, append(args, "--bootstrap-server", s.broker.bootstrap)...)
+	// Some tools want it before their subcommand, some after, and some end the JVM if they do not get it so.
+	if at := slices.Index(args, "BOOTSTRAP"); at >= 0 {
+		args = slices.Replace(args, at, at+1, "--bootstrap-server", s.broker.bootstrap)
+	} else {
+		args = append(args, "--bootstrap-server", s.broker.bootstrap)
+	}
+	r, err := s.jvm.tool(ctx, tool, args...)
 	if err != nil {
 		return err
 	}
