@@ -20,13 +20,14 @@ const (
 
 // recovery is the background pass over all partitions.
 type recovery struct {
-	done   atomic.Bool // every partition has been recovered
-	loaded atomic.Int64
+	done atomic.Bool   // every partition has been recovered
+	over chan struct{} // closed when the pass has ended
 }
 
 func (n *Node) startBackground() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.background.cancel = cancel
+	n.background.load, n.background.cancelLoad = context.WithCancel(context.Background())
 	for _, task := range []func(context.Context){n.recoverAll, n.retainLoop, n.sweepLoop, n.watchOffline, n.returnMemory} {
 		n.background.Go(func() { task(ctx) })
 	}
@@ -34,14 +35,15 @@ func (n *Node) startBackground() {
 
 // recoverAll brings every partition to life once, so that none waits for its first client, and the next stop can be clean.
 func (n *Node) recoverAll(ctx context.Context) {
+	defer close(n.recovered.over)
 	n.dropOrphans()
 	started := time.Now()
-	failed := 0
+	loaded, failed := 0, 0
 	n.eachPartition(ctx, func(p *partition.Partition) {
-		switch err := p.Load(ctx); {
+		switch err := p.Load(n.background.load); {
 		case err == nil:
-			n.recovered.loaded.Add(1)
-		case errors.Is(err, partition.ErrDeleted) || ctx.Err() != nil:
+			loaded++
+		case errors.Is(err, partition.ErrDeleted) || n.background.load.Err() != nil:
 		default:
 			failed++
 			n.logger.Error("a partition could not be recovered; its next use tries again", "partition", p.Dir(), "error", err)
@@ -51,7 +53,7 @@ func (n *Node) recoverAll(ctx context.Context) {
 		return
 	}
 	n.recovered.done.Store(failed == 0)
-	n.logger.Info("all partitions are loaded", "partitions", n.recovered.loaded.Load(), "failed", failed, "took", time.Since(started).Round(time.Millisecond))
+	n.logger.Info("all partitions are loaded", "partitions", loaded, "failed", failed, "took", time.Since(started).Round(time.Millisecond))
 }
 
 // dropOrphans forgets producer entries of partitions that no longer exist.
@@ -80,7 +82,7 @@ func (n *Node) eachPartition(ctx context.Context, visit func(*partition.Partitio
 func (n *Node) retainLoop(ctx context.Context) {
 	every(ctx, time.Duration(n.config.Int("log.retention.check.interval.ms"))*time.Millisecond, func(time.Time) {
 		n.eachPartition(ctx, func(p *partition.Partition) {
-			_, err := p.Retain(ctx, time.Now())
+			_, err := p.Retain(n.background.load, time.Now())
 			if err != nil && ctx.Err() == nil && !errors.Is(err, partition.ErrDeleted) && !errors.Is(err, seglog.ErrOffline) {
 				n.logger.Warn("retention failed; the next check tries again", "partition", p.Dir(), "error", err)
 			}

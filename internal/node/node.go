@@ -72,7 +72,9 @@ type Node struct {
 
 	background struct {
 		sync.WaitGroup
-		cancel context.CancelFunc
+		cancel     context.CancelFunc // ends loops at their next step
+		load       context.Context    // bounds the recovery of one partition
+		cancelLoad context.CancelFunc
 	}
 	stopping sync.Once
 	stopErr  error
@@ -82,6 +84,7 @@ type Node struct {
 func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{config: o.Config, fs: o.FS, dir: o.Config.Text("log.dirs"), logger: o.Logger, version: o.Version,
 		started: time.Now(), metrics: metrics.New()}
+	n.recovered.over = make(chan struct{})
 	if n.logger == nil {
 		n.logger = slog.New(slog.DiscardHandler)
 	}

@@ -9,17 +9,19 @@ import (
 // Stop stops accepting, lets what is in flight finish until ctx ends, makes everything durable and marks the data directory as
 // clean. It works on a node that has started only in part. Later calls return what the first returned.
 func (n *Node) Stop(ctx context.Context) error {
-	n.stopping.Do(func() { n.stopErr = n.stop(ctx) })
+	n.stopping.Do(func() { n.stopErr = n.stop(ctx, ctx) })
 	return n.stopErr
 }
 
-func (n *Node) stop(ctx context.Context) error {
+// stop gives clients time until drain ends, and the recovery of the partition that is under way until load ends.
+func (n *Node) stop(drain, load context.Context) error {
 	var cut error
 	if n.server != nil {
-		cut = n.server.Shutdown(ctx)
+		cut = n.server.Shutdown(drain)
 	}
 	if n.background.cancel != nil {
 		n.background.cancel()
+		defer context.AfterFunc(load, n.background.cancelLoad)()
 	}
 	n.stopHTTP()
 	n.background.Wait()
@@ -76,7 +78,8 @@ func (n *Node) Kill() {
 		panic("BUG: Kill of a node that is not Killable")
 	}
 	n.faults.Crash()
-	ctx, cancel := context.WithCancel(context.Background())
+	now, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = n.Stop(ctx) // every write fails by intention
+	// Every write fails by intention, so that nothing takes long.
+	n.stopping.Do(func() { n.stopErr = n.stop(now, context.Background()) })
 }
