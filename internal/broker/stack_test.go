@@ -25,6 +25,7 @@ type stack struct {
 	logs    *seglog.Store
 	catalog *catalog.Catalog
 	auto    bool
+	broken  bool // the disk fails: so may the end
 }
 
 const stackDir = "data"
@@ -59,11 +60,8 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 		AutoCreate: func() bool { return s.auto },
 		Advertised: func(string) (string, int32) { return "localhost", 9092 }})
 	tb.Cleanup(func() {
-		if err := logs.Close(); err != nil {
-			tb.Error(err)
-		}
-		for _, close := range []func() error{pids.Close, cat.Close, cold.Close} {
-			if err := close(); err != nil {
+		for _, close := range []func() error{logs.Close, pids.Close, cat.Close, cold.Close} {
+			if err := close(); err != nil && !s.broken {
 				tb.Error(err)
 			}
 		}
