@@ -26,6 +26,9 @@ const (
 	// says nothing; a batch larger than a fourth of it may unfold to four times
 	// its size, so that a topic of huge messages works.
 	decompressedBytesMaxDefault = 64 << 20
+	// storedBytesMax bounds what a batch of the log unfolds to. The broker itself
+	// may have compressed it, so its size says nothing.
+	storedBytesMax = 1 << 30
 	// Up to this size validation decompresses with no more ado, into buffers
 	// that are pooled.
 	pooledBufferBytesMax = 1 << 20

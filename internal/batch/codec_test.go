@@ -298,3 +298,17 @@ func TestLargeBatches(t *testing.T) {
 		t.Errorf("%d places for large batches were not given back", len(large))
 	}
 }
+
+// What the broker compressed itself is read, however much it shrank.
+func TestRecordsOfRecompressedGiant(t *testing.T) {
+	raw := build(t, produced(), CodecNone, Record{Value: make([]byte, decompressedBytesMaxDefault+1)})
+	r := anything()
+	r.CompressionType = "lz4"
+	b, err := validate(t, raw, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := collect(t, b); len(got) != 1 || len(got[0].Value) != decompressedBytesMaxDefault+1 {
+		t.Fatal(len(got))
+	}
+}

@@ -197,7 +197,7 @@ func (b Batch) Records(fn func(Record) error) error {
 	payload := b.payload()
 	if codec := h.Codec(); codec != CodecNone {
 		var err error
-		if payload, err = Decompress(codec, nil, payload, decompressedBytesMax(0, len(b.b))); err != nil {
+		if payload, err = Decompress(codec, nil, payload, storedBytesMax); err != nil {
 			return err
 		}
 	}
