@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -221,4 +222,32 @@ func BenchmarkPipelined(b *testing.B) {
 		})
 	}
 	wg.Wait()
+}
+
+// BenchmarkIdleConnection tells what a connection that has been served and is silent costs in memory, the
+// client's end (a socket without a buffer) included.
+func BenchmarkIdleConnection(b *testing.B) {
+	const connections = 2000
+	inUse := func() uint64 {
+		runtime.GC()
+		runtime.GC() // the pools let go in the second
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	f := start(b, script(echo), overTCP())
+	for b.Loop() {
+		before := inUse()
+		var open []*client
+		for range connections {
+			c := f.dialTCP(b)
+			c.send(produce(150))
+			c.expect(1)
+			open = append(open, c)
+		}
+		b.ReportMetric(float64(inUse()-before)/connections, "bytes/connection")
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}
 }
