@@ -25,6 +25,7 @@ import (
 type testBroker struct {
 	fs      disk.FS
 	clean   bool
+	damaged error // why the cold store was moved aside
 	lock    io.Closer
 	catalog *catalog.Catalog
 	cold    *coldstate.Store
@@ -73,6 +74,7 @@ func (b *testBroker) open(settings map[string]string) (err error) {
 	shares := pidstore.Split(budget)
 	co := coldstate.Options{FS: b.fs, Dir: coldDir(dataDir), MemoryBytes: shares.ColdBytes, Metrics: b.m.Cold, Logger: quiet, OnFatal: b.offline}
 	if b.cold, err = coldstate.Open(co); errors.Is(err, coldstate.ErrCorrupt) {
+		b.damaged = err
 		if _, err = coldstate.MoveAside(b.fs, coldDir(dataDir)); err != nil {
 			return err
 		}

@@ -212,6 +212,9 @@ func (r *loopRun) verify(survivor *disk.Mem) error {
 	}
 	v := &world{t: r.t, mem: survivor, b: b, models: r.models, issued: r.issued, settings: r.settings}
 	defer b.kill(r.t)
+	if b.damaged != nil {
+		return fmt.Errorf("a crash must not damage the cold store: %w", b.damaged)
+	}
 	for name, m := range r.models {
 		if r.gone[name] && !v.exists(name) {
 			continue
