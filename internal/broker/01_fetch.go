@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -190,7 +191,7 @@ func (f *fetch) Wait(ctx context.Context) (wire.Response, error) {
 		return nil, err
 	}
 	if !f.enough() {
-		f.drop()
+		f.Release()
 		f.await(&load)
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
@@ -201,7 +202,7 @@ func (f *fetch) Wait(ctx context.Context) (wire.Response, error) {
 	}
 	f.sessionID, f.use.code = f.b.sessions.close(f.use, f.parts, f.version >= fetchTopicIDMin, time.Now())
 	if f.use.code != codeNone {
-		f.drop()
+		f.Release()
 		f.parts = nil
 	}
 	return f, nil
@@ -275,7 +276,8 @@ func (f *fetch) readRecords(ctx context.Context, part *fetchPart, left int64, fi
 		part.readable = max(int64(part.want.bytesMax), 1)
 		return nil
 	}
-	r, err := part.p.Read(ctx, nil, part.want.offset, int(bytesMax), first)
+	r, err := part.p.Read(ctx, fetchBuffer(bytesMax, part.highWater-part.want.offset), part.want.offset, int(bytesMax), first)
+	r.Data = fitBuffer(r.Data)
 	f.giveBack(bytesMax - int64(len(r.Data)))
 	switch {
 	case errors.Is(err, seglog.ErrOffsetOutOfRange):
@@ -287,6 +289,46 @@ func (f *fetch) readRecords(ctx context.Context, part *fetchPart, left int64, fi
 		f.count(part, r.Data, r.HighWatermark)
 	}
 	return nil
+}
+
+// Records of a consumer that catches up come in answers of about a megabyte, one after
+// the other. Their buffers are used again, else the garbage collector would run as
+// often as the consumer asks.
+const (
+	keptBufferBytesMin = 256 << 10
+	keptBufferBytesMax = 2 << 20
+	// backlogMin is the number of offsets from which on a large answer is expected.
+	backlogMin = 64
+)
+
+var fetchBuffers sync.Pool // of *[]byte
+
+// fetchBuffer returns a kept buffer for an answer that may become large, or nil.
+func fetchBuffer(bytesMax, backlog int64) []byte {
+	if bytesMax < keptBufferBytesMin || backlog < backlogMin {
+		return nil
+	}
+	if b, ok := fetchBuffers.Get().(*[]byte); ok {
+		return *b
+	}
+	return nil
+}
+
+// fitBuffer does not leave a few records in a large buffer.
+func fitBuffer(data []byte) []byte {
+	if cap(data) < keptBufferBytesMin || len(data) >= cap(data)/4 {
+		return data
+	}
+	out := append([]byte(nil), data...)
+	keepBuffer(data)
+	return out
+}
+
+func keepBuffer(data []byte) {
+	if cap(data) >= keptBufferBytesMin && cap(data) <= keptBufferBytesMax {
+		empty := data[:0]
+		fetchBuffers.Put(&empty)
+	}
 }
 
 // fail answers a partition with an error, which ends the wait.
@@ -350,15 +392,11 @@ func (f *fetch) giveBack(n int64) {
 	}
 }
 
-// drop forgets the records that were read.
-func (f *fetch) drop() {
-	for i := range f.parts {
-		f.parts[i].data = nil
-	}
-	f.Release()
-}
-
 // Release implements wire.Releaser.
 func (f *fetch) Release() {
+	for i := range f.parts {
+		keepBuffer(f.parts[i].data)
+		f.parts[i].data = nil
+	}
 	f.giveBack(f.acquired)
 }

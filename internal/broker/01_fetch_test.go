@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -435,6 +436,28 @@ func TestFetchOldClientsAndZstd(t *testing.T) {
 	}
 }
 
+// TestFetchBuffersAreUsedAgain, and never while an answer still holds them: many
+// answers at once, each of them whole, whatever others do meanwhile.
+func TestFetchBuffersAreUsedAgain(t *testing.T) {
+	s := newStack(t)
+	topic := s.topic("orders", 4)
+	for index := range int32(4) {
+		s.fill(topic, index, 2*backlogMin, string(bytes.Repeat([]byte{'a' + byte(index)}, 8000)))
+	}
+	var wg sync.WaitGroup
+	for index := range int32(4) {
+		wg.Go(func() {
+			for range 30 {
+				p := s.fetchOne(fetchRequest(topic, 0, index), 12)
+				if n := len(offsetsIn(t, p.RecordBatches)); n < backlogMin || bytes.Count(p.RecordBatches, []byte{'a' + byte(index)}) < 8000*n {
+					t.Errorf("partition %d: %d batches, or those of another", index, n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func benchmarkFetch(b *testing.B, partitions int32, records int, value string) {
 	s := newStack(b)
 	topic := s.topic("orders", partitions)
@@ -454,13 +477,14 @@ func benchmarkFetch(b *testing.B, partitions int32, records int, value string) {
 		if dst = resp.AppendTo(dst[:0]); len(dst) < records*len(value) {
 			b.Fatal("records are missing")
 		}
+		resp.(wire.Releaser).Release()
 	}
 }
 
 func BenchmarkFetchOneRecord(b *testing.B) { benchmarkFetch(b, 1, 1, "a value of some twenty bytes") }
 
 func BenchmarkFetchMegabyte(b *testing.B) {
-	benchmarkFetch(b, 1, 64, string(bytes.Repeat([]byte("x"), 15<<10)))
+	benchmarkFetch(b, 1, 128, string(bytes.Repeat([]byte("x"), 8<<10-200)))
 }
 
 func BenchmarkFetchThousandPartitions(b *testing.B) { benchmarkFetch(b, 1000, 1, "v") }
