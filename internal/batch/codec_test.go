@@ -181,9 +181,9 @@ func TestXXHash32(t *testing.T) {
 	}
 }
 
-// bombs unfold to bytes of zeros, 256 MiB each, from little.
+// bombs unfold to bytes of zeros, 64 MiB each, from little.
 func bombs(t testing.TB) map[int8][]byte {
-	const unfolded = 256 << 20
+	const unfolded = 64 << 20
 	out := map[int8][]byte{}
 	zeros := make([]byte, unfolded)
 	for _, codec := range []int8{CodecGzip, CodecSnappy, CodecLZ4, CodecZstd} {
