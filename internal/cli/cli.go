@@ -90,7 +90,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 	}
 	addServeFlags(root, env)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(env), newVersion(), newTopic(env), newProduce(env), newConsume(env))
+	root.AddCommand(newServe(env), newVersion(), newTopic(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
 	return root
 }
 

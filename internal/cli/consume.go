@@ -42,46 +42,47 @@ It ends where the partitions ended when it began, unless told to follow.`,
 	return cmd
 }
 
-// start reads --from.
-func (f *consumeFlags) start() (kgo.Offset, error) {
+// origin is --from, read.
+type origin struct {
+	kind   byte // 's'tart, 'e'nd, 'o'ffset, 'l'ast, 't'ime
+	number int64
+}
+
+func (f *consumeFlags) origin() (origin, error) {
 	switch f.from {
 	case "start":
-		return kgo.NewOffset().AtStart(), nil
+		return origin{kind: 's'}, nil
 	case "end":
-		return kgo.NewOffset().AtEnd(), nil
+		return origin{kind: 'e'}, nil
 	}
 	if n, err := strconv.ParseInt(f.from, 10, 64); err == nil {
 		if n < 0 {
-			return kgo.NewOffset().AtEnd().Relative(n), nil
+			return origin{'l', -n}, nil
 		}
-		return kgo.NewOffset().At(n), nil
+		return origin{'o', n}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, f.from); err == nil {
-		return kgo.NewOffset().AfterMilli(at.UnixMilli()), nil
+		return origin{'t', at.UnixMilli()}, nil
 	}
-	return kgo.Offset{}, usageError{fmt.Errorf("--from %q: allowed: start, end, an offset, -N, or a time such as 2026-01-31T12:00:00Z", f.from)}
+	return origin{}, usageError{fmt.Errorf("--from %q: allowed: start, end, an offset, -N, or a time such as 2026-01-31T12:00:00Z", f.from)}
 }
 
 func (f *consumeFlags) run(cmd *cobra.Command, topic string) error {
-	from, err := f.start()
+	from, err := f.origin()
 	if err != nil {
 		return err
 	}
 	if f.count < 0 {
 		return usageError{fmt.Errorf("--count %d: allowed: 0 and above", f.count)}
 	}
-	c := consumption{flags: f, cmd: cmd, topic: topic, open: map[int32]int64{}}
+	c := consumption{flags: f, cmd: cmd, topic: topic, from: from, assigned: map[int32]kgo.Offset{}, open: map[int32]int64{}}
 	if err := f.admin(cmd.Context(), c.plan); err != nil {
 		return err
 	}
-	if !f.follow && (len(c.open) == 0 || f.from == "end") {
+	if !f.follow && len(c.open) == 0 {
 		return nil
 	}
-	assigned := map[int32]kgo.Offset{}
-	for _, p := range c.partitions {
-		assigned[p] = from
-	}
-	client, err := f.dial(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: assigned}),
+	client, err := f.dial(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: c.assigned}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepControlRecords(), kgo.FetchMaxWait(500*time.Millisecond))
 	if err != nil {
 		return err
@@ -94,15 +95,16 @@ func (f *consumeFlags) run(cmd *cobra.Command, topic string) error {
 
 // consumption is one run of the command.
 type consumption struct {
-	flags      *consumeFlags
-	cmd        *cobra.Command
-	topic      string
-	partitions []int32
-	open       map[int32]int64 // partitions that still have to reach an offset
-	printed    int64
+	flags    *consumeFlags
+	cmd      *cobra.Command
+	topic    string
+	from     origin
+	assigned map[int32]kgo.Offset // where each partition begins
+	open     map[int32]int64      // partitions that still have to reach an offset
+	printed  int64
 }
 
-// plan finds the partitions and where they end now.
+// plan finds the partitions, and where reading each of them begins and, unless it follows, ends.
 func (c *consumption) plan(ctx context.Context, admin *kadm.Client) error {
 	starts, err := admin.ListStartOffsets(ctx, c.topic)
 	if err != nil {
@@ -114,6 +116,12 @@ func (c *consumption) plan(ctx context.Context, admin *kadm.Client) error {
 	}
 	if len(ends[c.topic]) == 0 {
 		return brokerError("topic "+c.topic, kerr.UnknownTopicOrPartition, "")
+	}
+	var times kadm.ListedOffsets
+	if c.from.kind == 't' {
+		if times, err = admin.ListOffsetsAfterMilli(ctx, c.from.number, c.topic); err != nil {
+			return err
+		}
 	}
 	wanted := map[int32]bool{}
 	for _, p := range c.flags.partitions {
@@ -130,11 +138,11 @@ func (c *consumption) plan(ctx context.Context, admin *kadm.Client) error {
 		if len(wanted) > 0 && !wanted[p] {
 			continue
 		}
-		from, err := c.firstOffset(p, start.Offset, end.Offset)
+		from, err := c.firstOffset(p, start.Offset, end.Offset, times)
 		if err != nil {
 			return err
 		}
-		c.partitions = append(c.partitions, p)
+		c.assigned[p] = kgo.NewOffset().At(from)
 		if from < end.Offset {
 			c.open[p] = end.Offset
 		}
@@ -142,16 +150,26 @@ func (c *consumption) plan(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// firstOffset is where reading a partition begins, as far as that is known before asking.
-func (c *consumption) firstOffset(partition int32, start, end int64) (int64, error) {
-	n, err := strconv.ParseInt(c.flags.from, 10, 64)
-	if err != nil || n < 0 {
-		return start, nil
+// firstOffset is where reading a partition begins.
+func (c *consumption) firstOffset(partition int32, start, end int64, times kadm.ListedOffsets) (int64, error) {
+	switch c.from.kind {
+	case 'e':
+		return end, nil
+	case 'l':
+		return max(start, end-c.from.number), nil
+	case 't':
+		at, found := times.Lookup(c.topic, partition)
+		if !found || at.Err != nil {
+			return 0, fmt.Errorf("topic %s partition %d: the broker does not say what it has at that time: %w", c.topic, partition, at.Err)
+		}
+		return at.Offset, nil
+	case 'o':
+		if c.from.number < start || c.from.number > end {
+			return 0, fmt.Errorf("topic %s partition %d does not have offset %d: it has %d to %d", c.topic, partition, c.from.number, start, end)
+		}
+		return c.from.number, nil
 	}
-	if n < start || n > end {
-		return 0, fmt.Errorf("topic %s partition %d does not have offset %d: it has %d to %d", c.topic, partition, n, start, end)
-	}
-	return n, nil
+	return start, nil
 }
 
 func (c *consumption) poll(ctx context.Context, client *kgo.Client) error {
@@ -167,7 +185,7 @@ func (c *consumption) poll(ctx context.Context, client *kgo.Client) error {
 		}
 		for _, e := range fetches.Errors() {
 			if errors.Is(e.Err, kerr.OffsetOutOfRange) {
-				return fmt.Errorf("topic %s partition %d does not have offset %s (`ottla topic describe %s` shows start and end)", c.topic, e.Partition, c.flags.from, c.topic)
+				return fmt.Errorf("topic %s partition %d: what was to be read has been removed meanwhile (`ottla topic describe %s` shows start and end)", c.topic, e.Partition, c.topic)
 			}
 			return brokerError("topic "+c.topic, e.Err, "")
 		}

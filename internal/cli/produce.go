@@ -124,8 +124,7 @@ func (p *production) lines(ctx context.Context, client *kgo.Client, headers []kg
 		if sep := p.flags.keySeparator; sep != "" {
 			key, value, ok := strings.Cut(scanner.Text(), sep)
 			if !ok {
-				p.fail(fmt.Errorf("line %d has no %q between key and value", number, sep))
-				return nil
+				return fmt.Errorf("line %d has no %q between key and value", number, sep)
 			}
 			record.Key, record.Value = []byte(key), []byte(value)
 		}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,8 +121,9 @@ type createdTopic struct {
 func (f *clientFlags) printCreated(cmd *cobra.Command, responses kadm.CreateTopicResponses, ifNotExists bool) error {
 	var errs []error
 	out := []createdTopic{}
-	for _, r := range responses.Sorted() {
-		created := createdTopic{Name: r.Topic}
+	for _, name := range slices.Sorted(maps.Keys(responses)) {
+		r := responses[name]
+		created := createdTopic{Name: name}
 		switch {
 		case r.Err == nil:
 			created.ID, created.Partitions = topicID(r.ID), r.NumPartitions
@@ -160,7 +163,8 @@ func newTopicDelete(f *clientFlags) *cobra.Command {
 				}
 				var errs []error
 				out := []outcome{}
-				for _, r := range responses.Sorted() {
+				for _, name := range slices.Sorted(maps.Keys(responses)) {
+					r := responses[name]
 					if r.Err != nil && !(ifExists && errors.Is(r.Err, kerr.UnknownTopicOrPartition)) {
 						errs = append(errs, brokerError("topic "+r.Topic, r.Err, r.ErrMessage))
 						out = append(out, outcome{r.Topic, errs[len(errs)-1].Error()})

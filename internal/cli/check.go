@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ottla/internal/catalog"
+	"ottla/internal/disk"
+	"ottla/internal/node"
+	"ottla/internal/seglog"
+)
+
+func newCheck(env *Env) *cobra.Command {
+	c := &check{fs: env.FS}
+	cmd := &cobra.Command{
+		Use: "check DIR", Short: "Prove offline that a data directory agrees with itself", Args: wantArgs(1, 1, "one data directory"),
+		Long: `Prove offline that the segments, indexes, producer entries and the catalog of a data directory agree:
+every batch by its checksum, every index entry by the batch it points at, and every producer entry by
+reading the log once more. The broker must not be running. The exit code is 1 if anything is wrong.
+
+With --repair, whatever is derived from something else is made again. Records are never touched.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.cmd, c.dir = cmd, args[0]
+			return c.run()
+		},
+	}
+	cmd.Flags().BoolVar(&c.repair, "repair", false, "rebuild what can be derived")
+	cmd.Flags().StringVarP(&c.output, "output", "o", outputText, "output: text or json")
+	return cmd
+}
+
+// check is one run of the command.
+type check struct {
+	cmd    *cobra.Command
+	fs     disk.FS
+	dir    string
+	repair bool
+	output string
+
+	view   *catalog.View
+	report checkReport
+}
+
+type checkReport struct {
+	Directory  string         `json:"directory"`
+	ClusterID  string         `json:"cluster_id"`
+	Clean      bool           `json:"stopped_cleanly"`
+	Topics     int            `json:"topics"`
+	Partitions int            `json:"partitions"`
+	Batches    int64          `json:"batches"`
+	Entries    int64          `json:"producer_entries"`
+	Notes      []string       `json:"notes,omitempty"`
+	Problems   []checkProblem `json:"problems"`
+}
+
+type checkProblem struct {
+	Where      string `json:"where"`
+	Text       string `json:"text"`
+	Repairable bool   `json:"repairable"`
+	Repaired   bool   `json:"repaired"`
+}
+
+func (c *check) run() error {
+	if c.output != outputText && c.output != outputJSON {
+		return usageError{fmt.Errorf("--output %q: allowed: %s, %s", c.output, outputText, outputJSON)}
+	}
+	// Before the lock, which would make its file in whatever directory was named by mistake.
+	var err error
+	if c.view, err = catalog.Inspect(c.fs, c.dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is no data directory: it has no %s", c.dir, catalog.JournalName)
+	} else if err != nil {
+		return fmt.Errorf("the catalog of %s cannot be read: %w", c.dir, err)
+	}
+	lock, err := c.fs.Lock(filepath.Join(c.dir, node.LockName))
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("%s is in use: stop the broker first", c.dir)
+	} else if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := c.all(c.cmd.Context()); err != nil {
+		return err
+	}
+	if err := c.print(); err != nil {
+		return err
+	}
+	for _, p := range c.report.Problems {
+		if !p.Repaired {
+			return errFailed
+		}
+	}
+	return nil
+}
+
+func (c *check) all(ctx context.Context) error {
+	c.report = checkReport{Directory: c.dir, ClusterID: c.view.ClusterID, Topics: len(c.view.Topics), Problems: []checkProblem{}}
+	_, err := c.fs.Stat(filepath.Join(c.dir, node.CleanMarker))
+	c.report.Clean = err == nil
+	if !c.report.Clean {
+		c.note("the last run did not stop cleanly: what lies behind the checkpoints is recovered by the next start")
+	}
+	if c.view.TornBytes > 0 {
+		c.note("the catalog ends in %d bytes of an unfinished step: the next start cuts them off", c.view.TornBytes)
+	}
+	names, err := c.fs.List(c.dir)
+	if err != nil {
+		return err
+	}
+	owned := map[string]bool{}
+	for _, t := range c.view.Deleting {
+		for _, p := range t.Partitions {
+			owned[p.Dir] = true
+		}
+	}
+	for _, t := range c.view.Topics {
+		for _, p := range t.Partitions {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			owned[p.Dir] = true
+			c.report.Partitions++
+			if err := c.log(t, p, names); err != nil {
+				return err
+			}
+		}
+	}
+	c.strays(names, owned)
+	return c.producers(ctx)
+}
+
+func (c *check) note(format string, args ...any) {
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}
+
+func (c *check) problem(p checkProblem) { c.report.Problems = append(c.report.Problems, p) }
+
+// log checks the files of one partition.
+func (c *check) log(t catalog.TopicView, p catalog.PartitionView, names []string) error {
+	if _, found := slices.BinarySearch(names, p.Dir); !found {
+		if c.report.Clean {
+			c.problem(checkProblem{Where: p.Dir, Text: "the catalog knows the partition, but its directory is gone"})
+		}
+		return nil
+	}
+	dir := filepath.Join(c.dir, p.Dir)
+	problems, err := seglog.CheckLog(c.fs, dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Dir, err)
+	}
+	var left []seglog.Problem
+	if c.repair && len(problems) > 0 {
+		if left, err = seglog.RepairLog(c.fs, dir); err != nil {
+			return fmt.Errorf("repair of %s: %w", p.Dir, err)
+		}
+	}
+	for _, found := range problems {
+		c.problem(checkProblem{
+			Where: filepath.Join(p.Dir, found.File), Text: found.Text, Repairable: found.Repairable,
+			Repaired: c.repair && found.Repairable && !slices.Contains(left, found),
+		})
+	}
+	return c.topicID(t, p)
+}
+
+// topicID compares the directory's own idea of its topic with the catalog's.
+func (c *check) topicID(t catalog.TopicView, p catalog.PartitionView) error {
+	const bytesMax, name = 4096, "partition.metadata"
+	content, err := disk.ReadFile(c.fs, filepath.Join(c.dir, p.Dir, name), bytesMax)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.problem(checkProblem{Where: p.Dir, Text: "there is no " + name})
+		return nil
+	case err != nil && !errors.Is(err, disk.ErrTooLarge):
+		return err
+	}
+	if id := topicID(t.ID); !strings.Contains(string(content), id) {
+		c.problem(checkProblem{Where: filepath.Join(p.Dir, name), Text: fmt.Sprintf("it does not name topic id %s: the directory belongs to another topic", id)})
+	}
+	return nil
+}
+
+// strays reports directories that look like partitions and belong to no topic.
+func (c *check) strays(names []string, owned map[string]bool) {
+	for _, name := range names {
+		if owned[name] {
+			continue
+		}
+		if _, err := c.fs.Stat(filepath.Join(c.dir, name, "partition.metadata")); err == nil && !strings.HasSuffix(name, "-stray") && !strings.HasSuffix(name, "-delete") {
+			c.problem(checkProblem{Where: name, Text: "a partition's directory that belongs to no topic; the next start sets it aside"})
+		}
+	}
+}
+
+func (c *check) print() error {
+	w := c.cmd.OutOrStdout()
+	if c.output == outputJSON {
+		return printJSON(w, c.report)
+	}
+	for _, n := range c.report.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+	left := 0
+	for _, p := range c.report.Problems {
+		mark := ""
+		switch {
+		case p.Repaired:
+			mark = "  [repaired]"
+		case p.Repairable:
+			mark = "  [--repair can fix it]"
+		}
+		if !p.Repaired {
+			left++
+		}
+		fmt.Fprintf(w, "%s: %s%s\n", p.Where, p.Text, mark)
+	}
+	_, err := fmt.Fprintf(w, "%d topics, %d partitions, %d batches, %d producer entries: %d problems, %d repaired\n", c.report.Topics,
+		c.report.Partitions, c.report.Batches, c.report.Entries, len(c.report.Problems), len(c.report.Problems)-left)
+	return err
+}
