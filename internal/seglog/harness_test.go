@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,3 +145,34 @@ func wantErr(t testing.TB, err, want error) {
 		t.Fatalf("error %v, expected %v", err, want)
 	}
 }
+
+func msDuration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// slowFS holds every Sync of a file, while on, until proceed is closed.
+type slowFS struct {
+	disk.FS
+	on      atomic.Bool
+	entered chan struct{}
+	proceed chan struct{}
+}
+
+type slowFile struct {
+	disk.File
+	fs *slowFS
+}
+
+func (s *slowFS) Create(name string) (disk.File, error) {
+	f, err := s.FS.Create(name)
+	return &slowFile{f, s}, err
+}
+
+func (f *slowFile) Sync() error {
+	if f.fs.on.Load() {
+		f.fs.entered <- struct{}{}
+		<-f.fs.proceed
+	}
+	return f.File.Sync()
+}
+
+// advance lets the clock of a synctest bubble run.
+func advance(d time.Duration) { <-time.After(d) }

@@ -66,7 +66,10 @@ type recovery struct {
 	start int64    // log start
 	trust Position // meaning: segment SegmentBase is durable up to Position, which is Offset
 	end   int64
-	dirty bool // names changed: the directory must be synced
+	// fileStart is the log start by the file; startLost says that the file is damaged.
+	fileStart int64
+	startLost bool
+	dirty     bool // names changed: the directory must be synced
 }
 
 func (r *recovery) run() error {
@@ -131,12 +134,13 @@ func (r *recovery) startAndTrust() error {
 	l := r.l
 	s, err := readStart(l.store.fs, l.path(startFileName))
 	if errors.Is(err, ErrCorrupt) {
+		r.startLost = true
 		l.store.logger.Error("the log start is lost; the log starts at its first segment", "log", l.name, "error", err)
 	} else if err != nil {
 		return err
 	}
 	l.startFile, l.recoveryPoint, l.mu.pointNoted = s.start, s.recovery, s.recovery
-	r.start = s.start
+	r.start, r.fileStart = s.start, s.start
 	if r.o.HasCheckpoint {
 		r.trust = r.o.Checkpoint
 	}

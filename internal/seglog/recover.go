@@ -20,6 +20,16 @@ func (r *recovery) repairTail() error {
 	if err := r.dropIndexes(); err != nil {
 		return err
 	}
+	if first := l.mu.segments[0]; first.base > max(r.fileStart, r.trust.Offset) && !r.startLost {
+		// The log start file is durable before a segment is unlinked, so what is missing here is the unsynced data of a
+		// power loss, and what was written after it goes too.
+		if err := r.removeFrom(0, "the segments before it are missing"); err != nil {
+			return err
+		}
+		r.start = r.fileStart
+		r.addEmpty(r.start)
+		return nil
+	}
 	i, pos, expected, err := r.tailStart()
 	if err != nil || pos < 0 {
 		return err
@@ -205,6 +215,7 @@ func (r *recovery) makeDurable(s *segment, from, valid int64) error {
 			return r.l.ioError("cut", err)
 		}
 		r.l.store.metrics.TruncatedBytes.Add(float64(s.size - valid))
+		r.l.store.logger.Warn("cut a torn tail", "log", r.l.name, "segment", s.base, "position", valid, "bytes", s.size-valid)
 	}
 	if err := rewrite(f, from, valid); err != nil {
 		return r.l.ioError("rewrite", err)
