@@ -115,10 +115,15 @@ func (a *applier) do(fn func(*coldstate.Batch) error) error {
 	}
 }
 
-// enqueue puts a partition into the applier's queue. The caller sees to it that a
-// partition is there at most once.
+// enqueue puts a partition into the applier's queue, unless it is there. What the
+// partition is ready for must be visible before.
 func (s *Store) enqueue(p *Partition) {
 	s.queue.Lock()
+	if p.queued {
+		s.queue.Unlock()
+		return
+	}
+	p.queued = true
 	if s.queue.tail == nil {
 		s.queue.head = p
 	} else {
@@ -140,7 +145,7 @@ func (s *Store) dequeue() *Partition {
 	if p == nil {
 		return nil
 	}
-	s.queue.head, p.queueNext = p.queueNext, nil
+	s.queue.head, p.queueNext, p.queued = p.queueNext, nil, false
 	if s.queue.head == nil {
 		s.queue.tail = nil
 	}
@@ -187,7 +192,6 @@ func (a *applier) pop(p *Partition) (popped []ref, target coldstate.Checkpoint, 
 	bytes := int64(0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.queued = false
 	target = p.mu.ready
 	slab := a.s.slab
 	for p.mu.head != 0 && slab.slot(p.mu.head).stored.LastOffset < target.Offset {

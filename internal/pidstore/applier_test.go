@@ -2,6 +2,7 @@ package pidstore
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,11 +114,11 @@ func TestBeforeTrimAsksForDurability(t *testing.T) {
 		w := newWorld(t, tinyBytes, 0)
 		l := w.addLog(1)
 		answer := true
-		w.s.o.SyncLog = func(num uint64) {
+		w.onSync(func(num uint64) {
 			if num == l.num && answer {
 				go w.commit(l)
 			}
-		}
+		})
 		w.want(l, w.newPID(), 0, 0, 1, "appended at 0")
 		w.must(l.p.BeforeTrim(1))
 		answer = false
@@ -144,16 +145,15 @@ func (w *world) close() {
 func TestSyncIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1<<18, 0)
-		var asked []uint64
-		w.s.o.SyncLog = func(num uint64) { asked = append(asked, num) }
+		var asked atomic.Int32
+		w.onSync(func(uint64) { asked.Add(1) })
 		l, other := w.addLog(1), w.addLog(2)
 		expect := func(why string, want int) {
 			t.Helper()
 			synctest.Wait()
-			if len(asked) != want {
-				t.Fatalf("%s: asked %v, want %d", why, asked, want)
+			if got := int(asked.Swap(0)); got != want {
+				t.Fatalf("%s: asked %d times, want %d", why, got, want)
 			}
-			asked = nil
 		}
 		send := func(l *logFile, bytes int32) {
 			pin, err := l.p.Lookup(t.Context(), w.newPID())

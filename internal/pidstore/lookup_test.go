@@ -181,7 +181,7 @@ func TestFullOverlayWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, tinyBytes, 0)
 		asked := 0
-		w.s.o.SyncLog = func(uint64) { asked++ }
+		w.onSync(func(uint64) { asked++ })
 		l := w.addLog(1)
 		most := int(w.s.Stats().AppendsInFlightMax)
 		for range most {

@@ -34,7 +34,6 @@ type Partition struct {
 		sync.Mutex
 		head, tail ref // queue of appends that are not in the cold store, by offset
 		appending  uint32
-		queued     bool // in Store.queue
 		held       bool // latest waits for appending == 0
 		urgent     bool // BeforeTrim waits for a checkpoint
 		latest     coldstate.Checkpoint
@@ -46,6 +45,7 @@ type Partition struct {
 	// Links of intrusive lists; each guarded by its list.
 	pendingPrev, pendingNext *Partition
 	queueNext                *Partition
+	queued                   bool // in Store.queue
 	lazyNext                 *Partition
 	lazy                     bool // applier's: its checkpoint is to be written before the next flush
 
@@ -74,7 +74,7 @@ const (
 	pinNone pinState = iota
 	pinHeld
 	pinAppending // Check said append
-	pinApplied   // the slot is the append's
+	pinApplied   // node and slot are the append's
 )
 
 // Num returns the partition's internal number.
@@ -251,6 +251,7 @@ func (p *Partition) Applied(pin *Pin, in producer.Incoming, stored producer.Stor
 	n.ahead.Apply(in, stored, age)
 	n.forgotten = false
 	n.pending++
+	n.pins-- // the append holds the node now, as it holds the slot: there are as many of both
 	sh.mu.Unlock()
 
 	*s.slab.slot(pin.slot) = slot{stored: stored, node: pin.node, bytes: pin.Bytes, age: age, epoch: in.Epoch}
@@ -260,6 +261,7 @@ func (p *Partition) Applied(pin *Pin, in producer.Incoming, stored producer.Stor
 		// Nothing of a deleted partition is written; Release gives slot and node back.
 		sh.mu.Lock()
 		n.pending--
+		n.pins++
 		sh.mu.Unlock()
 		pin.state = pinHeld
 		p.doneAppendingLocked()
@@ -294,7 +296,8 @@ func (p *Partition) doneAppendingLocked() {
 
 // Release gives the pin back. Call it once for every successful Lookup.
 func (p *Partition) Release(pin *Pin) {
-	if pin.state == pinNone {
+	if pin.state == pinNone || pin.state == pinApplied {
+		*pin = Pin{}
 		return
 	}
 	if pin.state == pinAppending { // the append failed
@@ -312,9 +315,7 @@ func (p *Partition) Release(pin *Pin) {
 	if unused {
 		s.slab.releaseNode(pin.node)
 	}
-	if pin.state != pinApplied {
-		s.slab.releaseSlots(pin.slot)
-	}
+	s.slab.releaseSlots(pin.slot)
 	*pin = Pin{}
 }
 
@@ -359,8 +360,7 @@ func (p *Partition) readyLocked() {
 }
 
 func (p *Partition) queueLocked() {
-	if !p.mu.queued && p.loaded.Load() {
-		p.mu.queued = true
+	if p.loaded.Load() {
 		p.s.enqueue(p)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,7 +83,7 @@ type world struct {
 	memoryBytes      int64
 	coldBytes        int64
 	expirationMillis int64
-	syncLog          func(num uint64)
+	syncLog          atomic.Pointer[func(num uint64)]
 }
 
 const tinyBytes = 4096 // 8 appends in flight, about 10 hot entries
@@ -126,10 +127,19 @@ func (w *world) open() {
 	w.must(err)
 	w.s, err = Open(Options{
 		Cold: w.cold, MemoryBytes: w.memoryBytes, ExpirationMillis: w.expirationMillis, IDs: w.ids,
-		SyncLog: w.syncLog, Metrics: m.Producers, Logger: quiet,
+		SyncLog: w.sync, Metrics: m.Producers, Logger: quiet,
 	})
 	w.must(err)
 }
+
+func (w *world) sync(num uint64) {
+	if f := w.syncLog.Load(); f != nil {
+		(*f)(num)
+	}
+}
+
+// onSync has f called when a log is asked for an fsync.
+func (w *world) onSync(f func(num uint64)) { w.syncLog.Store(&f) }
 
 func (w *world) must(err error) {
 	if err != nil {
