@@ -121,7 +121,7 @@ func readConfigFile(name string) ([]byte, error) {
 // serve runs a node until a signal, then stops it. A second signal ends the process at once.
 func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
 	logger := newLogger(cmd.ErrOrStderr(), c)
-	o := node.Options{Config: c, FS: env.FS, Logger: logger, Version: Version()}
+	o := node.Options{Config: c, FS: env.FS, Logger: logger, Version: version()}
 	if c.Text("logging.format") == "text" {
 		o.Banner = cmd.OutOrStdout()
 	}

@@ -8,23 +8,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker for releases.
-var version = ""
+// Version is set by the linker for releases.
+var Version = ""
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ottla %s %s %s/%s\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ottla %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
 }
 
-// Version is the version of this program: what the linker was told, else the commit it was built from.
-func Version() string {
-	if version != "" {
-		return version
+// version is what the linker was told, else the commit that the program was built from.
+func version() string {
+	if Version != "" {
+		return Version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
