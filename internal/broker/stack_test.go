@@ -113,7 +113,8 @@ func frameOf(req kmsg.Request, version int16) []byte {
 // request is what the server hands to Handle.
 func (s *stack) request(req kmsg.Request, version int16) *wire.Request {
 	s.tb.Helper()
-	r := &wire.Request{Session: s.session, Received: time.Now()}
+	connection := *s.session // each request has a connection of its own
+	r := &wire.Request{Session: &connection, Received: time.Now()}
 	if err := s.b.decoder(s.tb).Decode(frameOf(req, version), r); err != nil {
 		s.tb.Fatalf("key %d version %d: %v", req.Key(), version, err)
 	}
