@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -29,7 +30,7 @@ type model struct {
 	has        bool
 	durable    Position // last reported
 	pageCache  bool
-	t          *testing.T
+	t          testing.TB
 }
 
 func (m *model) Committed(int64)    {}
@@ -291,12 +292,12 @@ func injected(err error) bool {
 	return errors.Is(err, disk.ErrCrashed) || errors.Is(err, ErrIO) || errors.Is(err, ErrDiskFull) || errors.Is(err, ErrOffline)
 }
 
-func newWorld(t *testing.T, fsys disk.FS, seed uint64, pageCache bool) *world {
+func newWorld(t testing.TB, fsys disk.FS, seed uint64, pageCache bool) *world {
 	return &world{model: &model{t: t, pageCache: pageCache}, rng: rand.New(rand.NewPCG(seed, 1)), fsys: fsys, cfg: crashConfig(pageCache)}
 }
 
 // survive opens what a crash left, again crashing at operation j of the recovery while j reaches it, and verifies.
-func survive(t *testing.T, w *world, mem *disk.Mem, powerLoss bool, seed int64) {
+func survive(t testing.TB, w *world, mem *disk.Mem, powerLoss bool, seed int64) {
 	t.Helper()
 	for j := int64(0); ; j++ {
 		fresh := mem.KillClone()
@@ -330,7 +331,7 @@ func survive(t *testing.T, w *world, mem *disk.Mem, powerLoss bool, seed int64) 
 	}
 }
 
-func verifyAndGoOn(t *testing.T, w *world, powerLoss bool) {
+func verifyAndGoOn(t testing.TB, w *world, powerLoss bool) {
 	t.Helper()
 	if w.trimming == -1 {
 		w.trimming = w.log.Start()
@@ -407,18 +408,69 @@ func crashSeeds(t *testing.T) uint64 {
 
 func TestCrashAtEveryOperation(t *testing.T) {
 	for seed := range crashSeeds(t) {
-		crashLoop(t, seed, 40, false, disk.Fault{Kind: disk.FaultCrash})
+		crashLoop(t, seed, 25, false, disk.Fault{Kind: disk.FaultCrash})
 	}
 }
 
 func TestCrashAtEveryOperationPageCache(t *testing.T) {
 	for seed := range crashSeeds(t) {
-		crashLoop(t, seed+100, 40, true, disk.Fault{Kind: disk.FaultCrash})
+		crashLoop(t, seed+100, 25, true, disk.Fault{Kind: disk.FaultCrash})
 	}
 }
 
 func TestErrorAtEveryOperation(t *testing.T) {
 	for i, kind := range []disk.FaultKind{disk.FaultError, disk.FaultNoSpace, disk.FaultShortWrite} {
-		crashLoop(t, uint64(200+i), 40, false, disk.Fault{Kind: kind})
+		crashLoop(t, uint64(200+i), 25, false, disk.Fault{Kind: kind})
+	}
+}
+
+// lyingFS is the canary: it syncs nothing. The same loop must notice.
+type lyingFS struct{ disk.FS }
+
+type lyingFile struct{ disk.File }
+
+func (f lyingFile) Sync() error { return nil }
+
+func (lyingFS) SyncFS(string) error  { return nil }
+func (lyingFS) SyncDir(string) error { return nil }
+
+func (y lyingFS) Create(name string) (disk.File, error) {
+	f, err := y.FS.Create(name)
+	return lyingFile{f}, err
+}
+
+func (y lyingFS) OpenReadWrite(name string, create bool) (disk.File, error) {
+	f, err := y.FS.OpenReadWrite(name, create)
+	return lyingFile{f}, err
+}
+
+// canaryTB remembers that a test would have failed.
+type canaryTB struct {
+	testing.TB
+	failed bool
+}
+
+func (c *canaryTB) Errorf(string, ...any) { c.failed = true }
+func (c *canaryTB) Fatalf(string, ...any) { c.failed = true; runtime.Goexit() }
+func (c *canaryTB) Fatal(...any)          { c.failed = true; runtime.Goexit() }
+
+func TestCanaryIsCaught(t *testing.T) {
+	mem := disk.NewMem()
+	faults := disk.NewFaults(disk.Fault{At: 60, Kind: disk.FaultCrash})
+	w := newWorld(t, disk.NewFaulty(lyingFS{mem}, faults), 1, false)
+	if err := w.run(1000); !errors.Is(err, disk.ErrCrashed) {
+		t.Fatal(err)
+	}
+	_ = w.store.Close() // crashed
+	tb := &canaryTB{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.t = tb
+		survive(tb, w, mem.CrashClone(0, 1), true, 1)
+	}()
+	<-done
+	if !tb.failed {
+		t.Fatal("a disk that syncs nothing passed")
 	}
 }

@@ -28,6 +28,9 @@ func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	if err := s.register(l); err != nil {
 		return nil, err
 	}
+	// Held until everything is known: the janitor and Close find the log in the store's list already.
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
 	r := &recovery{l: l, o: o}
 	if err := r.run(); err != nil {
 		l.closed.Store(true)

@@ -69,10 +69,15 @@ func (s *segment) path(suffix string) string {
 // acquireLocked takes a reference; Log.mu is held and the segment is in the list.
 func (s *segment) acquireLocked() { s.refs.Add(1) }
 
-// release gives a reference back and unlinks a dropped segment with the last one.
+// release gives a reference back. With the last one a dropped segment is unlinked, and the file of a closed log closed.
 func (s *segment) release() {
-	if s.refs.Add(-1) == 0 && s.dropped.Load() {
+	if s.refs.Add(-1) > 0 {
+		return
+	}
+	if s.dropped.Load() {
 		s.unlink()
+	} else if s.log.closed.Load() {
+		s.log.store.files.closeFile(s)
 	}
 }
 

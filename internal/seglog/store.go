@@ -110,7 +110,11 @@ func (s *Store) Close() error {
 		return nil
 	}
 	var errs []error
-	for _, l := range s.openLogs() {
+	logs := s.openLogs()
+	for _, l := range logs {
+		l.RequestSync() // all of them in one or two passes, not in one each
+	}
+	for _, l := range logs {
 		if err := l.Close(); err != nil {
 			errs = append(errs, err)
 		}
