@@ -35,7 +35,12 @@ type world struct {
 }
 
 func newWorld(t testing.TB, settings map[string]string) *world {
-	w := &world{t: t, mem: disk.NewMem(), settings: settings, models: map[string]*model{}, issued: map[int64]bool{}, lost: map[string]bool{}}
+	return newWrappedWorld(t, settings, nil)
+}
+
+// newWrappedWorld is newWorld with something between broker and disk.
+func newWrappedWorld(t testing.TB, settings map[string]string, wrap func(disk.FS) disk.FS) *world {
+	w := &world{t: t, mem: disk.NewMem(), wrap: wrap, settings: settings, models: map[string]*model{}, issued: map[int64]bool{}, lost: map[string]bool{}}
 	t.Cleanup(func() {
 		if w.b != nil {
 			w.b.stop(t)
