@@ -93,7 +93,6 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.fs = disk.NewFaulty(o.FS, n.faults)
 	}
 	n.index = &partitionIndex{topics: func() []*catalog.Topic { return n.catalog.Topics() }}
-	tuneMemory(n.config)
 	for _, step := range []func() error{n.lockDirectory, n.bind, n.openState, n.openProducers, n.attach, n.serve, n.serveHTTP} {
 		err := ctx.Err()
 		if err == nil {
