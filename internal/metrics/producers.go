@@ -21,6 +21,7 @@ type Producers struct {
 	MemoryOverlayBytes   prometheus.Gauge
 	MemoryBudgetBytes    prometheus.Gauge
 	IDsIssued            prometheus.Counter
+	StateLostOffsets     prometheus.Counter
 }
 
 func newProducers(f promauto.Factory) *Producers {
@@ -43,5 +44,7 @@ func newProducers(f promauto.Factory) *Producers {
 		MemoryOverlayBytes:   memory.WithLabelValues("overlay"),
 		MemoryBudgetBytes:    f.NewGauge(gaugeOpts(s, "memory_budget_bytes", "Configured bound of all producer state in memory.")),
 		IDsIssued:            f.NewCounter(counterOpts(s, "ids_issued_total", "Producer ids handed out.")),
+		StateLostOffsets: f.NewCounter(counterOpts(s, "state_lost_offsets_total",
+			"Offsets whose batches neither the log nor the store of producers holds: their retries are not recognised.")),
 	}
 }

@@ -223,6 +223,7 @@ func (p *Partition) recover() (*seglog.Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.prod.LogStartsAt(l.Start())
 	if err := p.prod.ReplayDone(checkpoint(l.Position())); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -115,6 +115,21 @@ func (p *Partition) loadReplay(r *replay) error {
 	return nil
 }
 
+// LogStartsAt is called between Load and ReplayDone with the start of the log. It never lies
+// behind the checkpoint unless the store was lost or is an older copy: then the
+// producers of what lies between are known no more, which is counted and said.
+func (p *Partition) LogStartsAt(start int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.mu.replay
+	if r == nil || start <= r.checkpoint.Offset {
+		return
+	}
+	p.s.metrics.StateLostOffsets.Add(float64(start - r.checkpoint.Offset))
+	p.s.logger.Error("the producers of deleted records are not known any more: the store was lost or is an older copy; retries of theirs are taken for new",
+		"partition", p.num, "from", r.checkpoint.Offset, "to", start)
+}
+
 // Replay folds one batch of the log's tail. Batches come in the order of the log.
 // The log knows no broker clock: last seen is now.
 func (p *Partition) Replay(pid int64, in producer.Incoming, stored producer.Stored) error {

@@ -223,6 +223,9 @@ func (r *loopRun) verify(survivor *disk.Mem) error {
 			return fmt.Errorf("topic %s: %w", name, err)
 		}
 	}
+	if lost := count(r.t, b.m.Producers.StateLostOffsets); lost > 0 {
+		return fmt.Errorf("the log was trimmed past the checkpoint of its producers, by %v offsets", lost)
+	}
 	return nil
 }
 
