@@ -138,11 +138,13 @@ func (s *Store) makeRoomLocked(reserveBytes int64) error {
 	return s.rotateLocked()
 }
 
-// waitCompacted waits until level 0 has few enough sublevels for another flush.
+// waitCompacted waits until level 0 has few enough sublevels for another flush, or nobody is at work on it. Pebble starts
+// a compaction by how many tables lie above one key at most, which can be far less than there are sublevels: then there
+// is none to wait for, and a look-up costs no more for it.
 func (s *Store) waitCompacted() error {
 	for {
 		changed := s.guard.changes()
-		if s.db.Metrics().Levels[0].Sublevels < level0SublevelsMax {
+		if s.db.Metrics().Levels[0].Sublevels < level0SublevelsMax || !s.slot.busy() {
 			return nil
 		}
 		select {

@@ -229,3 +229,22 @@ func testFatal(t *testing.T, path string) {
 		t.Errorf("OnFatal was called %d times", calls)
 	}
 }
+
+// TestCommitDoesNotWaitForNobody writes stairs: each flush overlaps the one before, so that sublevels pile up, but no key
+// lies under more than two tables and Pebble sees nothing to compact.
+func TestCommitDoesNotWaitForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openTest(t, newTestFS(t), MemoryBytesMin)
+		deepest := int32(0)
+		for i := range int64(4 * level0SublevelsMax) {
+			if err := putRange(s, 1, i*200, i*200+300); err != nil {
+				t.Fatal(err)
+			}
+			deepest = max(deepest, s.db.Metrics().Levels[0].Sublevels)
+		}
+		if deepest < level0SublevelsMax {
+			t.Fatalf("only %d sublevels: the stairs are not what they were", deepest)
+		}
+		closeTest(t, s)
+	})
+}

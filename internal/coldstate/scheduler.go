@@ -55,6 +55,13 @@ func (c *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	return true, c
 }
 
+// busy says whether a compaction runs, or is about to.
+func (c *scheduler) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.running
+}
+
 // UpdateGetAllowedWithoutPermission implements pebble.CompactionScheduler; what is allowed never changes.
 func (c *scheduler) UpdateGetAllowedWithoutPermission() {}
 
@@ -70,6 +77,7 @@ func (c *scheduler) CumulativeStats(pebble.CompactionGrantHandleStats) {}
 // Done implements pebble.CompactionGrantHandle: the slot goes to a compaction that was refused it, if one waits.
 func (c *scheduler) Done() {
 	dead := c.guard.err() != nil
+	defer c.guard.notifyChanged() // runs after the unlock: whoever waits for a compaction looks whether there still is one
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.running = false
