@@ -110,8 +110,6 @@ var table = []Key{
 		Doc: "Memory for the state of idempotent producers, whatever their number: entries in use, entries not yet on disk, and all that the store of the others allocates."},
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Min: 1, Kafka: true, Section: SectionProducers,
 		Doc: "A producer is remembered at least so long after its last write, by this broker's clock, and at least as long as its data is retained."},
-	{Name: "producer.id.expiration.check.interval.ms", Type: Int, Default: "600000", Min: 1, Kafka: true, Section: SectionProducers,
-		Doc: "Time from one look for producers to forget to the next."},
 
 	// Process.
 	{Name: "http.listener", Type: String, Default: "127.0.0.1:9464", Flag: "http", Section: SectionProcess,

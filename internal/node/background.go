@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ottla/internal/partition"
+	"ottla/internal/pidstore"
 	"ottla/internal/seglog"
 )
 
@@ -91,8 +92,7 @@ func (n *Node) retainLoop(ctx context.Context) {
 }
 
 func (n *Node) sweepLoop(ctx context.Context) {
-	interval := time.Duration(n.config.Int("producer.id.expiration.check.interval.ms")) * time.Millisecond
-	every(ctx, interval, n.producers.Sweep)
+	every(ctx, pidstore.SweepInterval, n.producers.Sweep)
 }
 
 // watchOffline tells the producer store when the log has gone offline on its own.
