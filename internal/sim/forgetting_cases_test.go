@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,49 +25,59 @@ func openExpiring(t *testing.T) *world {
 	return w
 }
 
-// forgottenCases are those in which the broker may forget, and those in which it must not.
-func forgottenCases() []producerCase {
-	// gone deletes the records of a producer, lets it idle past the expiration, and
-	// says what the log can no longer prove.
-	gone := func(w *world) int64 {
-		pid := history(2, 2)(w)
-		w.deleteRecords(topic, 4)
-		w.idle(expiration)
-		if got := w.forgotten(); got != 1 {
-			w.t.Fatalf("%d entries were forgotten, want 1", got)
-		}
-		w.flush() // the age too
+// goneSetup deletes the records of a producer, lets it idle past the expiration, and
+// says what the log can no longer prove.
+func goneSetup(w *world) int64 {
+	w.t.Helper()
+	pid := history(2, 2)(w)
+	w.deleteRecords(topic, 4)
+	w.idle(expiration)
+	if got := w.forgotten(); got != 1 {
+		w.t.Fatalf("%d entries were forgotten, want 1", got)
+	}
+	w.flush() // the age too
+	delete(w.models[topic].batches, pid)
+	w.issued[pid] = false
+	return pid
+}
+
+func retainedSetup(w *world) int64 {
+	w.t.Helper()
+	pid := history(1, 2, 3, 4, 5, 6)(w)
+	w.idle(40 * expiration)
+	if got := w.forgotten(); got != 0 {
+		w.t.Fatalf("%d entries were forgotten whose data is retained", got)
+	}
+	return pid
+}
+
+// retriesOfSix asks for all that is remembered of history(1, 2, 3, 4, 5, 6).
+func retriesOfSix(w *world, pid int64) {
+	w.t.Helper()
+	for _, b := range [][2]int64{{15, 6}, {10, 5}, {6, 4}, {3, 3}, {1, 2}} {
+		w.want(w.send(topic, pid, 0, b[0], b[1]), codeNone)
+	}
+	w.want(w.send(topic, pid, 0, 0, 1), codeDuplicateSequence)
+	w.wantAppend(w.send(topic, pid, 0, 21, 1))
+}
+
+// refusedAt is what happens without the store: its clock is lost too, so the id counts
+// as young, and is refused rather than trusted.
+func refusedAt(seq int64) func(w *world, pid int64) {
+	return func(w *world, pid int64) {
+		w.t.Helper()
+		w.issued[pid] = true
 		delete(w.models[topic].batches, pid)
-		w.issued[pid] = false
-		return pid
+		w.want(w.send(topic, pid, 0, seq, 1), codeOutOfOrder)
+		w.wantAppend(w.send(topic, pid, 0, 0, 1))
 	}
-	retained := func(w *world) int64 {
-		pid := history(1, 2, 3, 4, 5, 6)(w)
-		w.idle(40 * expiration)
-		if got := w.forgotten(); got != 0 {
-			w.t.Fatalf("%d entries were forgotten whose data is retained", got)
-		}
-		return pid
-	}
-	retries := func(w *world, pid int64) {
-		for _, b := range [][2]int64{{15, 6}, {10, 5}, {6, 4}, {3, 3}, {1, 2}} {
-			w.want(w.send(topic, pid, 0, b[0], b[1]), codeNone)
-		}
-		w.want(w.send(topic, pid, 0, 0, 1), codeDuplicateSequence)
-		w.wantAppend(w.send(topic, pid, 0, 21, 1))
-	}
-	// Without the store its clock is lost too: the id counts as young, and is refused
-	// rather than trusted.
-	refused := func(seq int64) func(w *world, pid int64) {
-		return func(w *world, pid int64) {
-			w.issued[pid] = true
-			w.want(w.send(topic, pid, 0, seq, 1), codeOutOfOrder)
-			w.wantAppend(w.send(topic, pid, 0, 0, 1))
-		}
-	}
+}
+
+// idleCases are about producers that have not written for long.
+func idleCases() []producerCase {
 	return []producerCase{
-		{name: "13 idle past the expiration, data retained", setup: retained, probe: func(w *world, pid int64) {
-			retries(w, pid)
+		{name: "13 idle past the expiration, data retained", setup: retainedSetup, probe: func(w *world, pid int64) {
+			retriesOfSix(w, pid)
 			w.idle(40 * expiration)
 			w.want(w.send(topic, pid, 0, 21, 1), codeNone)
 		}},
@@ -90,12 +101,18 @@ func forgottenCases() []producerCase {
 		}, probe: func(w *world, pid int64) {
 			w.wantAppend(w.send(topic, pid, 0, 3, 1))
 			w.want(w.send(topic, pid, 0, 3, 1), codeNone)
-		}, probeLost: refused(3)},
-		{name: "18 data deleted and idle: the next sequence", setup: gone, probe: func(w *world, pid int64) {
+		}, probeLost: refusedAt(3)},
+		{name: "18 data deleted and idle: the next sequence", setup: goneSetup, probe: func(w *world, pid int64) {
 			w.wantAppend(w.send(topic, pid, 0, 4, 1))
 			w.want(w.send(topic, pid, 0, 4, 1), codeNone)
 			w.wantAppend(w.send(topic, pid, 0, 5, 1))
-		}, probeLost: refused(4)},
+		}, probeLost: refusedAt(4)},
+	}
+}
+
+// retentionCases are case 25 by retention.
+func retentionCases() []producerCase {
+	return []producerCase{
 		{name: "25 retention past the last batch, inside the expiration", setup: func(w *world) int64 {
 			pid := history(1, 2, 3, 4, 5, 6)(w)
 			w.retainAll(topic)
@@ -107,10 +124,7 @@ func forgottenCases() []producerCase {
 				w.t.Fatalf("%d entries were forgotten inside the expiration", got)
 			}
 			return pid
-		}, probe: retries, probeLost: func(w *world, pid int64) {
-			delete(w.models[topic].batches, pid)
-			refused(21)(w, pid)
-		}},
+		}, probe: retriesOfSix, probeLost: refusedAt(21)},
 		{name: "25 retention up to the middle of the remembered batches", setup: func(w *world) int64 {
 			pid := history(1, 2, 3)(w)
 			w.alter(topic, "segment.bytes", "1048576")
@@ -126,7 +140,7 @@ func forgottenCases() []producerCase {
 				w.t.Fatalf("the log starts at %d, retention should have deleted the first batches", start)
 			}
 			return pid
-		}, probe: retries, probeLost: func(w *world, pid int64) {
+		}, probe: retriesOfSix, probeLost: func(w *world, pid int64) {
 			m := w.models[topic]
 			m.batches[pid] = m.batches[pid][len(m.batches[pid])-3:]
 			w.want(w.send(topic, pid, 0, 15, 6), codeNone)
@@ -137,7 +151,9 @@ func forgottenCases() []producerCase {
 	}
 }
 
-func TestForgetting(t *testing.T) { runWays(t, openExpiring, forgottenCases()) }
+func TestForgetting(t *testing.T) {
+	runWays(t, openExpiring, slices.Concat(idleCases(), retentionCases()))
+}
 
 // TestClockBackwards: a clock that jumps forgets nothing and deletes nothing.
 func TestClockBackwards(t *testing.T) {
