@@ -28,6 +28,7 @@ func (l *Log) Append(b batch.Batch, o AppendOptions) (baseOffset int64, t Ticket
 		l.store.metrics.AppendErrors.Inc()
 		return 0, Ticket{}, err
 	}
+	l.store.written.Add(int64(b.Size()))
 	l.store.metrics.Appends.Inc()
 	l.store.metrics.AppendedBytes.Add(float64(b.Size()))
 	return baseOffset, t, nil

@@ -15,6 +15,9 @@ const (
 	unlinkRetryWait = 10 * time.Second
 )
 
+// errTrimming says that a log is being trimmed. That waits for others, on a full disk perhaps for the janitor itself.
+var errTrimming = errors.New("log is being trimmed")
+
 // janitor does what nobody waits for: it unlinks dropped segments and deleted directories, closes the files of idle
 // logs, keeps recovery points, and looks at the free space. It is never needed for correctness: what it had not done when
 // the process ended is found and done by the next one.
@@ -142,7 +145,9 @@ func (j *janitor) unlinkDue(now time.Time) {
 	j.mu.Unlock()
 	for _, job := range due {
 		if err := j.do(job); err != nil {
-			j.s.metrics.BackgroundErrors.Inc()
+			if err != errTrimming {
+				j.s.metrics.BackgroundErrors.Inc()
+			}
 			job.at = now.Add(unlinkRetryWait)
 			j.mu.Lock()
 			j.mu.jobs = append(j.mu.jobs, job)
@@ -169,7 +174,9 @@ func (j *janitor) do(job unlinkJob) error {
 	s := job.seg
 	j.s.files.closeFile(s)
 	// DeleteLog holds it too: once the directory is renamed, the path may be a new log's.
-	s.log.trimMu.Lock()
+	if !s.log.trimMu.TryLock() {
+		return errTrimming
+	}
 	defer s.log.trimMu.Unlock()
 	if s.log.deleted.Load() {
 		return nil // goes with the directory
@@ -201,7 +208,13 @@ func (j *janitor) movePoints() {
 	j.mu.points = map[*Log]int64{}
 	j.mu.Unlock()
 	for l, base := range points {
-		if err := l.moveRecoveryPoint(base); err != nil {
+		switch err := l.moveRecoveryPoint(base); err {
+		case nil:
+		case errTrimming:
+			j.mu.Lock()
+			j.mu.points[l] = max(j.mu.points[l], base)
+			j.mu.Unlock()
+		default:
 			j.s.metrics.BackgroundErrors.Inc()
 		}
 	}

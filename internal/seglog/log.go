@@ -41,6 +41,8 @@ type Log struct {
 
 	start, durable, committed, end atomic.Int64
 
+	published atomic.Bool // recovered; before, everything belongs to the recovery
+
 	closed   atomic.Bool // no more appends
 	deleted  atomic.Bool // directory renamed away
 	dirDirty atomic.Bool // files were created since the last SyncDir
@@ -228,7 +230,11 @@ func (l *Log) Close() error {
 	}
 	err := l.settle()
 	l.appendMu.Lock()
-	perr := l.parkTailLocked()
+	perr := l.cutTornLocked()
+	if err == nil {
+		err = perr
+	}
+	perr = l.parkTailLocked()
 	l.releaseFilesLocked()
 	if perr != nil || l.suspect {
 		// A missing index is rebuilt, a wrong one might be believed.
@@ -240,6 +246,17 @@ func (l *Log) Close() error {
 		err = perr
 	}
 	return err
+}
+
+// cutTornLocked removes what a failed append left behind: the next start, if this stop is clean, trusts the whole file.
+func (l *Log) cutTornLocked() error {
+	if !l.torn || l.deleted.Load() || l.store.isOffline.Load() {
+		return nil
+	}
+	l.mu.Lock()
+	s := l.activeLocked()
+	l.mu.Unlock()
+	return l.cutLocked(s)
 }
 
 // settle waits for the committer to have synced everything that was appended.

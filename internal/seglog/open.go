@@ -17,9 +17,6 @@ func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	if err := s.Offline(); err != nil {
 		return nil, err
 	}
-	if s.closed.Load() {
-		return nil, fmt.Errorf("%w: store", ErrClosed)
-	}
 	l := &Log{
 		store: s, name: o.Name, dir: filepath.Join(s.dir, o.Name), topicID: o.TopicID, epoch: o.LeaderEpoch,
 		listener: o.Listener, beforeTrim: o.BeforeTrim, activeSince: time.Now().UnixMilli(),
@@ -31,6 +28,7 @@ func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	// Held until everything is known: the janitor and Close find the log in the store's list already.
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
+	defer s.opening.Done()
 	r := &recovery{l: l, o: o}
 	if err := r.run(); err != nil {
 		l.closed.Store(true)
@@ -43,13 +41,26 @@ func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	return l, nil
 }
 
+// register takes the name. What is registered and not published belongs to its recovery alone; Close waits for that.
 func (s *Store) register(l *Log) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return fmt.Errorf("%w: store", ErrClosed)
+	}
 	if s.mu.logs[l.name] != nil {
 		return fmt.Errorf("%w: %s is open already", ErrClosed, l.name)
 	}
 	s.mu.logs[l.name] = l
+	s.opening.Add(1)
+	return nil
+}
+
+// interrupted ends a recovery whose store is being closed: the next start finds the log as after a crash.
+func (r *recovery) interrupted() error {
+	if r.l.store.closed.Load() {
+		return fmt.Errorf("%w: store, while %s was being recovered", ErrClosed, r.l.name)
+	}
 	return nil
 }
 
@@ -106,6 +117,9 @@ func (r *recovery) run() error {
 		if err := l.store.fs.SyncDir(l.dir); err != nil {
 			return r.fsyncFailed(err)
 		}
+	}
+	if err := r.interrupted(); err != nil {
+		return err
 	}
 	return r.publish()
 }
@@ -248,6 +262,7 @@ func (r *recovery) publish() error {
 	l.suspect = r.o.Unclean && active.size > 0
 	l.dirDirty.Store(r.o.Unclean) // an empty segment's name may be as new as the kill
 	l.mu.indexSynced = math.MaxInt
+	l.published.Store(true)
 	if l.mu.epochDirty {
 		l.store.join(l, false, lazyCommitMax)
 	}

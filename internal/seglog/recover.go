@@ -183,6 +183,9 @@ func (r *recovery) checkSegment(s *segment, pos, expected int64) (valid, next in
 	defer sc.close()
 	for {
 		valid = sc.pos
+		if err := r.interrupted(); err != nil {
+			return 0, 0, err
+		}
 		h, err := sc.next()
 		if err == nil {
 			err = sc.verify(h)
@@ -364,6 +367,9 @@ func (r *recovery) replaySegment(i int, from int64, epochsKnown bool) error {
 }
 
 func (r *recovery) replayBatch(h batch.Header, from int64) error {
+	if err := r.interrupted(); err != nil {
+		return err
+	}
 	r.end = h.LastOffset() + 1
 	r.l.assignEpochLocked(h.LeaderEpoch, h.BaseOffset)
 	if h.BaseOffset < from || h.LastOffset() < r.start || r.o.Replay == nil {

@@ -44,7 +44,8 @@ type Store struct {
 	stopped chan struct{} // the committer has ended
 
 	isOffline atomic.Bool
-	closed    atomic.Bool
+	closed    atomic.Bool    // set under mu
+	opening   sync.WaitGroup // recoveries under way; added to under mu while not closed
 	freeLow   atomic.Bool
 	written   atomic.Int64 // bytes since the last look at the free space
 
@@ -104,11 +105,15 @@ func makeDir(fsys disk.FS, dir string) error {
 	return fsys.SyncDir(dir)
 }
 
-// Close closes every log that is still open, makes a final pass and stops. After an error the stop is not clean.
+// Close ends recoveries that are under way, closes every log that is still open, makes a final pass and stops. After an error the stop is not clean.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	s.mu.Lock()
+	again := s.closed.Swap(true)
+	s.mu.Unlock()
+	if again {
 		return nil
 	}
+	s.opening.Wait()
 	var errs []error
 	logs := s.openLogs()
 	for _, l := range logs {
@@ -138,7 +143,9 @@ func (s *Store) openLogs() []*Log {
 	defer s.mu.Unlock()
 	out := make([]*Log, 0, len(s.mu.logs))
 	for _, l := range s.mu.logs {
-		out = append(out, l)
+		if l.published.Load() {
+			out = append(out, l)
+		}
 	}
 	return out
 }

@@ -30,7 +30,9 @@ func (l *Log) writeStart(s startFile) error {
 
 // moveRecoveryPoint notes durably that everything before a segment's start is durable.
 func (l *Log) moveRecoveryPoint(base int64) error {
-	l.trimMu.Lock()
+	if !l.trimMu.TryLock() {
+		return errTrimming
+	}
 	defer l.trimMu.Unlock()
 	if l.deleted.Load() || base <= l.recoveryPoint || l.store.isOffline.Load() {
 		return nil
