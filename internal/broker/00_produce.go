@@ -117,6 +117,9 @@ func (b *Broker) produceOne(load *loadBound, r *wire.Request, req *kmsg.ProduceR
 	a, err := p.Append(load.of(p), bt, req.Acks, now)
 	if err != nil {
 		b.produceFailed(load, p, out, err)
+		if req.Acks == acksAll && out.code == codeDuplicateSequence {
+			out.ticket, out.waits = a.Ticket, true // clients take it for stored
+		}
 		return
 	}
 	out.baseOffset, out.logAppendTime, out.logStart = a.BaseOffset, a.LogAppendTime, a.LogStart

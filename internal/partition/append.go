@@ -28,7 +28,8 @@ type Appended struct {
 	LogStart      int64
 	Duplicate     bool // the batch was stored before; BaseOffset is the original one
 	// Ticket is done when the batch is durable. It is the zero ticket, which is
-	// done, for a duplicate of what is durable already.
+	// done, for a duplicate of what is durable already. It comes with
+	// producer.ErrDuplicateSequence too.
 	Ticket seglog.Ticket
 }
 
@@ -92,7 +93,7 @@ func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch
 	in := incoming(h)
 	verdict, original, err := p.prod.Check(&pin, in)
 	if err != nil {
-		return Appended{}, fmt.Errorf("%s: producer %d: %w", p.Dir(), h.ProducerID, err)
+		return p.refused(l, err, wait), fmt.Errorf("%s: producer %d: %w", p.Dir(), h.ProducerID, err)
 	}
 	if verdict == producer.Duplicate {
 		return p.duplicate(l, original, wait), nil
@@ -125,6 +126,15 @@ func (p *Partition) duplicate(l *seglog.Log, original producer.Stored, wait bool
 		a.Ticket = l.PendingTicket()
 	}
 	return a
+}
+
+// refused goes with the error of a producer check. That a batch is stored, at an offset
+// that is not remembered any more, holds when the ticket is done.
+func (p *Partition) refused(l *seglog.Log, err error, wait bool) Appended {
+	if wait && errors.Is(err, producer.ErrDuplicateSequence) {
+		return Appended{Ticket: l.PendingTicket()}
+	}
+	return Appended{}
 }
 
 func incoming(h batch.Header) producer.Incoming {

@@ -80,6 +80,7 @@ type Partition struct {
 		running chan struct{} // closed when the load under way ends; nil: none
 		err     error         // of the last load
 		deleted bool
+		dying   *seglog.Log // being deleted, until that has succeeded
 	}
 	watch struct {
 		sync.Mutex
@@ -281,7 +282,25 @@ func (p *Partition) Delete() error {
 	l := p.swapOut()
 	p.appendMu.Unlock()
 	p.wake()
-	return errors.Join(p.o.Logs.DeleteLog(p.Dir(), l), p.prod.Drop())
+	return errors.Join(p.deleteLog(l), p.prod.Drop())
+}
+
+// deleteLog deletes the log, or tries again with the one of the last attempt: its name
+// is taken until it is deleted.
+func (p *Partition) deleteLog(l *seglog.Log) error {
+	p.load.Lock()
+	if l != nil {
+		p.load.dying = l
+	}
+	l = p.load.dying
+	p.load.Unlock()
+	err := p.o.Logs.DeleteLog(p.Dir(), l)
+	if err == nil {
+		p.load.Lock()
+		p.load.dying = nil
+		p.load.Unlock()
+	}
+	return err
 }
 
 // Retain applies retention by time and size and rolls a segment that is due. It
