@@ -129,7 +129,7 @@ func (s *Store) makeRoomLocked(reserveBytes int64) error {
 	if s.memtable.usedBytes == 0 || s.memtable.usedBytes+reserveBytes <= s.memtable.arenaBytes-arenaReserveBytes {
 		return s.guard.err()
 	}
-	if err := s.waitFlushed(s.memtable.flushing, s.stopping, nil); err != nil {
+	if err := s.waitRoom(s.memtable.flushing); err != nil {
 		return err
 	}
 	if err := s.waitCompacted(); err != nil {
@@ -138,21 +138,49 @@ func (s *Store) makeRoomLocked(reserveBytes int64) error {
 	return s.rotateLocked()
 }
 
+// waitRoom waits out a full disk, unless EndWaits was called: then the next failure ends the wait.
+func (s *Store) waitRoom(flushed <-chan struct{}) error {
+	select {
+	case <-s.hurry:
+	default:
+		if flushed == nil {
+			return s.guard.err()
+		}
+		select {
+		case <-flushed:
+			return s.guard.err()
+		case <-s.guard.dead:
+			return s.guard.err()
+		case <-s.stopping:
+			return ErrClosed
+		case <-s.hurry:
+		}
+	}
+	return s.waitFlushed(flushed, s.stopping, s.guard.failures())
+}
+
 // waitCompacted waits until level 0 has few enough sublevels for another flush, or nobody is at work on it. Pebble starts
 // a compaction by how many tables lie above one key at most, which can be far less than there are sublevels: then there
 // is none to wait for, and a look-up costs no more for it.
 func (s *Store) waitCompacted() error {
+	hurry := s.hurry
+	var failed <-chan struct{}
 	for {
 		changed := s.guard.changes()
 		if s.db.Metrics().Levels[0].Sublevels < level0SublevelsMax || !s.slot.busy() {
 			return nil
 		}
+		s.metrics.CompactionWaits.Inc()
 		select {
 		case <-changed:
 		case <-s.guard.dead:
 			return s.guard.err()
 		case <-s.stopping:
 			return ErrClosed
+		case <-failed:
+			return fmt.Errorf("coldstate: compaction: %w", s.guard.lastFailure())
+		case <-hurry:
+			hurry, failed = nil, s.guard.failures()
 		}
 	}
 }

@@ -61,7 +61,7 @@ func benchValue(i int, v []byte) []byte {
 }
 
 // fill commits n entries and samples the heap while it does.
-func fill(b *testing.B, s *Store, n int) (heapMax int64, sampling time.Duration) {
+func fill(b testing.TB, s *Store, n int) (heapMax int64, sampling time.Duration) {
 	batch := s.NewBatch()
 	defer batch.Close()
 	var v []byte
@@ -182,4 +182,26 @@ func benchGets(b *testing.B, s *Store, n int) {
 		}
 		b.ReportMetric(float64(time.Since(start).Microseconds())/gets, name)
 	}
+}
+
+// TestMemoryStaysWithinBudget fills a store with much more than its budget.
+func TestMemoryStaysWithinBudget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	const budget = 4 << 20
+	before := heapBytes()
+	s, err := Open(Options{FS: disk.OS(), Dir: filepath.Join(t.TempDir(), "cold"), MemoryBytes: budget, Metrics: benchMetrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heapMax, _ := fill(t, s, 400_000)
+	// What the collector marks while others allocate counts as live: a quarter is for that. With cgo much is not on the heap.
+	if used := heapMax - before; used < 256<<10 || used > budget*5/4 {
+		t.Errorf("%d bytes of heap with a budget of %d", used, budget)
+	}
+	if m := s.MemoryInUse(); m.Total() <= fixedBytes || m.Total() > budget*5/4 {
+		t.Errorf("MemoryInUse says %+v", m)
+	}
+	closeTest(t, s)
 }

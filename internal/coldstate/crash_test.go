@@ -170,7 +170,9 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		}
 		check("kill", mem.KillClone())
 		check("nothing unsynced", mem.CrashClone(0, k))
-		check("half of the unsynced", mem.CrashClone(0.5, k))
+		for seed := range int64(4) {
+			check("half of the unsynced", mem.CrashClone(0.5, k+1000*seed))
+		}
 		check("most of the unsynced", mem.CrashClone(0.9, k))
 		if f.Fired() == 0 {
 			if k < 100 || committed != len(w.batches) {

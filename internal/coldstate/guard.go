@@ -207,7 +207,10 @@ func (g *guard) listener(s *Store) *pebble.EventListener {
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			g.fatal(fmt.Errorf("%w: %s", ErrCorrupt, info))
 		},
-		FlushEnd:      func(pebble.FlushInfo) { changed() },
-		CompactionEnd: func(pebble.CompactionInfo) { changed() },
+		FlushEnd: func(pebble.FlushInfo) { changed() },
+		CompactionEnd: func(pebble.CompactionInfo) {
+			s.metrics.Compactions.Inc()
+			changed()
+		},
 	}
 }

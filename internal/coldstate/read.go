@@ -221,6 +221,7 @@ func (s *Store) EntriesEstimate() (int64, error) {
 		}
 	}
 	s.entries.estimate = max(0, n)
+	s.metrics.Entries.Set(float64(s.entries.estimate))
 	return s.entries.estimate, nil
 }
 

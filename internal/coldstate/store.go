@@ -70,6 +70,9 @@ type Store struct {
 	// stopping ends waits of Commit; it is closed first thing by Close.
 	stopping chan struct{}
 	stopOnce sync.Once
+	// hurry is closed by EndWaits.
+	hurry     chan struct{}
+	hurryOnce sync.Once
 
 	// life is held shared by every use of db, exclusively by the end of Close.
 	life struct {
@@ -109,6 +112,7 @@ func Open(o Options) (*Store, error) {
 		slot:     newScheduler(g),
 		metrics:  o.Metrics,
 		stopping: make(chan struct{}),
+		hurry:    make(chan struct{}),
 	}
 	s.memtable.arenaBytes = min(s.shares.memtableBytes, firstArenaBytes)
 	db, err := s.openPebble(o.Dir)
@@ -192,6 +196,8 @@ func (s *Store) Flush() error {
 	}
 	s.metrics.Flushes.Inc()
 	s.metrics.FlushSeconds.Observe(time.Since(start).Seconds())
+	s.MemoryInUse()
+	s.DiskBytes()
 	return nil
 }
 
@@ -238,6 +244,10 @@ func (s *Store) rotateLocked() error {
 	s.memtable.arenaBytes = min(2*s.memtable.arenaBytes, s.shares.memtableBytes)
 	return nil
 }
+
+// EndWaits has commits, present and future, wait no more for a disk that is full: they fail, and nothing of them is
+// applied. It is for a stop that has to end.
+func (s *Store) EndWaits() { s.hurryOnce.Do(func() { close(s.hurry) }) }
 
 // Close flushes and closes. It ends waiting commits with ErrClosed. The error is the flush's or the first that closing met; the
 // store is closed in any case.

@@ -104,6 +104,10 @@ func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, erro
 	}
 	var f disk.File
 	err := y.change(func() (err error) {
+		// A marker names a manifest, whose own name must be durable first.
+		if err := y.syncForMarker(name); err != nil {
+			return err
+		}
 		if _, statErr := y.fs.Stat(name); statErr == nil {
 			if err := y.fs.Remove(name); err != nil {
 				return err
@@ -129,6 +133,15 @@ func (y *guardedFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, erro
 func isBook(name string) bool {
 	base := filepath.Base(name)
 	return strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, markerPrefix)
+}
+
+// syncForMarker makes all names durable before a marker comes or goes. Pebble syncs the directory once, after both: that
+// is enough only where the file system keeps the order of names.
+func (y *guardedFS) syncForMarker(name string) error {
+	if !strings.HasPrefix(filepath.Base(name), markerPrefix) {
+		return nil
+	}
+	return y.fs.SyncDir(filepath.Dir(name))
 }
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
@@ -177,12 +190,10 @@ func (y *guardedFS) Remove(name string) error {
 	if isLog(name) {
 		return nil
 	}
-	if strings.HasPrefix(filepath.Base(name), markerPrefix) {
-		// The new marker must be durable before the old one goes: Pebble syncs the directory only after both.
-		if err := y.change(func() error { return y.fs.SyncDir(filepath.Dir(name)) }); err != nil {
-			y.guard.fatal(err)
-			return err
-		}
+	// The new marker must be durable before the old one goes.
+	if err := y.change(func() error { return y.syncForMarker(name) }); err != nil {
+		y.guard.fatal(err)
+		return err
 	}
 	return y.change(func() error { return y.fs.Remove(name) })
 }

@@ -7,13 +7,19 @@ import (
 
 // Cold counts what the cold store does.
 type Cold struct {
-	MemoryBytes  prometheus.Gauge // everything it allocates
+	// MemoryBytes and DiskBytes are as of the last flush.
+	MemoryBytes  prometheus.Gauge
 	DiskBytes    prometheus.Gauge
 	Commits      prometheus.Counter
 	Reads        prometheus.Counter
 	ReadSeconds  prometheus.Histogram
 	Flushes      prometheus.Counter
 	FlushSeconds prometheus.Histogram
+	Compactions  prometheus.Counter
+	// CompactionWaits counts how often a commit had to wait for a compaction.
+	CompactionWaits prometheus.Counter
+	// Entries is an estimate, brought up to date by whoever asks the store for it.
+	Entries prometheus.Gauge
 }
 
 func newCold(f promauto.Factory) *Cold {
@@ -26,5 +32,9 @@ func newCold(f promauto.Factory) *Cold {
 		ReadSeconds:  f.NewHistogram(latencyOpts(s, "read_seconds", "Duration of a look-up in the cold store.")),
 		Flushes:      f.NewCounter(counterOpts(s, "flushes_total", "Times the cold store was made durable.")),
 		FlushSeconds: f.NewHistogram(latencyOpts(s, "flush_seconds", "Duration of making the cold store durable.")),
+		Compactions:  f.NewCounter(counterOpts(s, "compactions_total", "Compactions of the cold store.")),
+		CompactionWaits: f.NewCounter(counterOpts(s, "compaction_waits_total",
+			"Times a batch waited because the cold store had too much to compact.")),
+		Entries: f.NewGauge(gaugeOpts(s, "entries", "Entries in the cold store's tables, about.")),
 	}
 }
