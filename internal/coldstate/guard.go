@@ -194,12 +194,11 @@ func (g *guard) Fatalf(format string, args ...any) {
 	g.fatal(fmt.Errorf(format, args...))
 }
 
-// listener returns what Pebble tells of its background work.
+// listener returns what Pebble tells of its background work. Pebble holds its lock meanwhile: nothing here may take a lock
+// under which Pebble is asked anything.
 func (g *guard) listener(s *Store) *pebble.EventListener {
 	changed := func() {
-		s.entries.Lock()
-		s.entries.known = false
-		s.entries.Unlock()
+		s.tables.Add(1)
 		g.notifyChanged()
 	}
 	return &pebble.EventListener{

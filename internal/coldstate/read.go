@@ -201,17 +201,16 @@ func (s *Store) nextPartition(from uint64) (part uint64, found bool, err error) 
 func (s *Store) EntriesEstimate() (int64, error) {
 	s.entries.Lock()
 	defer s.entries.Unlock()
-	if s.entries.known {
+	tables := s.tables.Load()
+	if s.entries.known && s.entries.tables == tables {
 		return s.entries.estimate, nil
 	}
 	if err := s.enter(); err != nil {
 		return 0, err
 	}
 	defer s.leave()
-	s.entries.known = true
 	levels, err := s.db.SSTables(pebble.WithProperties())
 	if err != nil {
-		s.entries.known = false
 		return 0, s.readError(err)
 	}
 	var n int64
@@ -220,7 +219,7 @@ func (s *Store) EntriesEstimate() (int64, error) {
 			n += int64(t.Properties.NumEntries) - 2*int64(t.Properties.NumDeletions)
 		}
 	}
-	s.entries.estimate = max(0, n)
+	s.entries.known, s.entries.tables, s.entries.estimate = true, tables, max(0, n)
 	s.metrics.Entries.Set(float64(s.entries.estimate))
 	return s.entries.estimate, nil
 }

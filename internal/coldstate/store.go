@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -88,10 +89,13 @@ type Store struct {
 		// flushing is closed when the memtable before this one is durable; nil if there was none.
 		flushing <-chan struct{}
 	}
+	// tables counts the flushes and compactions. They end with Pebble's lock held, so they must not take the lock below.
+	tables  atomic.Uint64
 	entries struct {
-		sync.Mutex
-		known    bool
-		estimate int64
+		sync.Mutex // held while Pebble is asked
+		known      bool
+		tables     uint64 // of which estimate was made
+		estimate   int64
 	}
 }
 
