@@ -142,19 +142,30 @@ func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.Stop(ctx) }()
-	select {
-	case err := <-stopped:
-		if errors.Is(err, context.DeadlineExceeded) {
-			logger.Warn("requests in flight did not finish in time", "error", err)
-			return nil
+	late := ctx.Done()
+	for {
+		select {
+		case err := <-stopped:
+			return reportStop(logger, err)
+		case s := <-env.Signals:
+			return fmt.Errorf("%s while stopping: the next start recovers what was not finished", s)
+		case <-late:
+			late = nil
+			logger.Warn("stopping takes longer than its deadline: clients are cut off, state is still being written; a second signal ends at once")
 		}
-		if err == nil {
-			logger.Info("stopped")
-		}
-		return err
-	case s := <-env.Signals:
-		return fmt.Errorf("%s while stopping: the next start recovers what was not finished", s)
 	}
+}
+
+// reportStop separates what only clients notice, who retry, from a stop that was not clean.
+func reportStop(logger *slog.Logger, err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		logger.Warn("stopped; requests in flight did not finish in time", "error", err)
+		return nil
+	case err == nil:
+		logger.Info("stopped")
+	}
+	return err
 }
 
 func newLogger(w io.Writer, c *config.Config) *slog.Logger {
