@@ -35,8 +35,14 @@ type keeper struct {
 	wg     sync.WaitGroup
 
 	flushing  sync.Mutex   // one flush at a time
+	flushed   signal       // after every flush
 	logBytes  atomic.Int64 // logged since the last flush
 	dirtyFrom atomic.Int64 // Unix nanoseconds of the first commit that is not flushed; 0: none
+
+	mu struct {
+		sync.Mutex
+		flushErr error // of the last flush
+	}
 }
 
 func newKeeper(s *Store) *keeper {
@@ -180,14 +186,20 @@ func (k *keeper) flushDue() {
 		case <-ticker.C:
 		case <-k.kicked:
 		}
-		if err := k.flush(); err != nil && k.s.failed() == nil {
+		err := k.flush()
+		if err != nil && k.s.failed() == nil {
 			// Nothing is lost: the log holds it, and the next flush includes it.
 			k.s.logger.Warn("producer state could not be flushed", "error", err)
 		}
+		k.mu.Lock()
+		k.mu.flushErr = err
+		k.mu.Unlock()
+		k.flushed.notify()
 	}
 }
 
-// flush makes the checkpoints of all that is applied durable.
+// flush makes the checkpoints of all that is applied durable. On a full disk it may take
+// as long as the disk is full, so nobody but flushDue waits for it without a limit.
 func (k *keeper) flush() error {
 	k.flushing.Lock()
 	defer k.flushing.Unlock()
@@ -219,13 +231,7 @@ func (p *Partition) BeforeTrim(newStart int64) error {
 		progress := s.applier.progress.wait()
 		written, ready := p.urge(newStart)
 		if written >= newStart {
-			if err := s.keeper.flush(); err != nil {
-				return fmt.Errorf("partition %d: flush before trim: %w", p.num, err)
-			}
-			if done, err := p.flushedTo(newStart); done || err != nil {
-				return err
-			}
-			return fmt.Errorf("partition %d: checkpoint %d was flushed and is not there: %w", p.num, written, coldstate.ErrCorrupt)
+			return p.flushBeforeTrim(newStart, deadline.C)
 		}
 		if ready < newStart && !asked {
 			asked = true
@@ -239,6 +245,33 @@ func (p *Partition) BeforeTrim(newStart int64) error {
 			return s.failed()
 		}
 	}
+}
+
+// flushBeforeTrim returns when a checkpoint that is in the cold store is durable there.
+func (p *Partition) flushBeforeTrim(newStart int64, deadline <-chan time.Time) error {
+	k := p.s.keeper
+	// The first flush to end may have begun before the checkpoint was there.
+	for range 2 {
+		flushed := k.flushed.wait()
+		signalOne(k.kicked)
+		select {
+		case <-flushed:
+		case <-deadline:
+			return fmt.Errorf("partition %d: %w: the producer state could not be flushed", p.num, ErrTrimTimeout)
+		case <-p.s.fatal.ch:
+			return p.s.failed()
+		}
+		if done, err := p.flushedTo(newStart); done || err != nil {
+			return err
+		}
+		k.mu.Lock()
+		err := k.mu.flushErr
+		k.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("partition %d: flush before trim: %w", p.num, err)
+		}
+	}
+	return fmt.Errorf("partition %d: a checkpoint at or behind %d was flushed and is not there: %w", p.num, newStart, coldstate.ErrCorrupt)
 }
 
 func (p *Partition) flushedTo(offset int64) (bool, error) {

@@ -310,14 +310,54 @@ func TestAgainstHistory(t *testing.T) {
 		seeds = 10
 	}
 	for seed := range seeds {
-		if err := run(t, seed, 500); err != nil {
+		if err := run(t, seed, 500, sabotage{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func run(t testing.TB, seed uint64, steps int) (err error) {
+// FuzzAgainstHistory looks for histories that the fixed seeds do not find.
+func FuzzAgainstHistory(f *testing.F) {
+	f.Add(uint64(1), uint16(300))
+	f.Fuzz(func(t *testing.T, seed uint64, steps uint16) {
+		if err := run(t, seed, int(steps%2000), sabotage{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// sabotage breaks an order that the store depends on.
+type sabotage struct {
+	trimFirst    bool // the log is trimmed before the checkpoint is flushed
+	durableEarly bool // the log calls durable what a power loss takes back
+	noColdMax    bool // after a start, every id of ours counts as never seen
+}
+
+// TestSabotageIsNoticed is the canary: with one order broken the same histories fail.
+func TestSabotageIsNoticed(t *testing.T) {
+	for name, s := range map[string]sabotage{
+		"trim before checkpoint": {trimFirst: true},
+		"durable too early":      {durableEarly: true},
+		"new without a look":     {noColdMax: true},
+	} {
+		noticed := false
+		for seed := uint64(0); seed < 40 && !noticed; seed++ {
+			noticed = run(discard{t}, seed, 500, s) != nil
+		}
+		if !noticed {
+			t.Errorf("%s: nothing noticed it", name)
+		}
+	}
+}
+
+// discard keeps the traces of failures that are wanted out of the log.
+type discard struct{ testing.TB }
+
+func (discard) Log(...any) {}
+
+func run(t testing.TB, seed uint64, steps int, s sabotage) (err error) {
 	p := newPlay(t, seed)
+	p.sabotage = s
 	defer func() {
 		_ = p.s.Close()
 		_ = p.cold.Close()

@@ -83,6 +83,7 @@ type world struct {
 	memoryBytes      int64
 	coldBytes        int64
 	expirationMillis int64
+	sabotage         sabotage
 	syncLog          atomic.Pointer[func(num uint64)]
 }
 
@@ -176,6 +177,9 @@ func (w *world) reload(l *logFile) error {
 		return err
 	}
 	l.p.LogStartMoved(l.start)
+	if w.sabotage.noColdMax {
+		l.p.coldMax.Store(-1)
+	}
 	return nil
 }
 
@@ -278,6 +282,9 @@ func (w *world) restart(how crash, seed int64) {
 		survivor = w.mem.CrashClone(0, seed)
 		for _, l := range w.logs {
 			l.cut(l.durable)
+			if n := len(l.records); w.sabotage.durableEarly && n > 2 {
+				l.cut(l.records[n-2].stored.BaseOffset)
+			}
 		}
 	}
 	err := w.s.Close()
@@ -333,7 +340,9 @@ func (l *logFile) cut(end int64) {
 // trim moves the log start as seglog does: first the checkpoint, then the log.
 func (w *world) trim(l *logFile, start int64) {
 	w.t.Helper()
-	w.must(l.p.BeforeTrim(start))
+	if !w.sabotage.trimFirst {
+		w.must(l.p.BeforeTrim(start))
+	}
 	l.start = start
 	keep := l.records[:0:0]
 	for _, r := range l.records {
