@@ -24,6 +24,10 @@ func (n *Node) stop(drain, load context.Context) error {
 		defer context.AfterFunc(load, n.background.cancelLoad)()
 	}
 	n.stopHTTP()
+	if n.cold != nil {
+		// A disk that is full may be full for ever; what is not written is recovered by the next start.
+		defer context.AfterFunc(load, n.cold.EndWaits)()
+	}
 	n.background.Wait()
 	for _, l := range n.bound {
 		_ = l.Close() // closed already unless the start failed before the server owned it
