@@ -120,8 +120,9 @@ func TestCommitWaitsForCompaction(t *testing.T) {
 			done <- nil
 		}()
 		synctest.Wait()
-		if m := s.db.Metrics(); m.Levels[0].Sublevels != level0SublevelsMax || committed >= batches-1 {
-			t.Errorf("waits at %d sublevels after %d commits", m.Levels[0].Sublevels, committed)
+		// The flush that was under way when the bound was reached may add one more.
+		if n := s.db.Metrics().Levels[0].Sublevels; n < level0SublevelsMax || n > level0SublevelsMax+1 || committed >= batches-1 {
+			t.Errorf("waits at %d sublevels after %d commits", n, committed)
 		}
 		wantGet(t, s, 1, 299, value(1, 299, 46))
 		slot.Done()

@@ -59,7 +59,13 @@ func (n *Node) recoverAll(ctx context.Context) {
 
 // dropOrphans forgets producer entries of partitions that no longer exist.
 func (n *Node) dropOrphans() {
-	dropped, err := n.producers.DropOrphans(func(num uint64) bool { return n.index.find(num) != nil })
+	var known func(num uint64) bool
+	dropped, err := n.producers.DropOrphans(func(num uint64) bool {
+		if known == nil {
+			known = n.catalog.KnownPartitions() // once: it looks at all partitions
+		}
+		return known(num)
+	})
 	switch {
 	case err != nil:
 		n.logger.Warn("producer entries of deleted partitions were not dropped; the next start tries again", "error", err)
@@ -82,6 +88,7 @@ func (n *Node) eachPartition(ctx context.Context, visit func(*partition.Partitio
 
 func (n *Node) retainLoop(ctx context.Context) {
 	every(ctx, time.Duration(n.config.Int("log.retention.check.interval.ms"))*time.Millisecond, func(time.Time) {
+		n.catalog.ResumeDeletions()
 		n.eachPartition(ctx, func(p *partition.Partition) {
 			_, err := p.Retain(n.background.load, time.Now())
 			if err != nil && ctx.Err() == nil && !errors.Is(err, partition.ErrDeleted) && !errors.Is(err, seglog.ErrOffline) {

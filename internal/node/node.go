@@ -70,6 +70,12 @@ type Node struct {
 	advertised map[string]config.Listener // by listener name, complete
 	recovered  recovery
 
+	offline struct {
+		sync.Mutex
+		err   error // why; nil while online
+		parts []func(error)
+	}
+
 	background struct {
 		sync.WaitGroup
 		cancel     context.CancelFunc // ends loops at their next step
@@ -191,6 +197,7 @@ func (n *Node) openProducers() error {
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.dir, err)
 	}
+	n.tellOffline(n.logs.SetOffline)
 	if n.ids, err = pidstore.NewIDs(n.catalog, n.metrics.Producers); err != nil {
 		return err
 	}
@@ -202,7 +209,11 @@ func (n *Node) openProducers() error {
 		ExpirationMillis: n.config.Int("producer.id.expiration.ms"), IDs: n.ids, SyncLog: n.index.requestSync,
 		Metrics: n.metrics.Producers, Logger: n.logger,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.tellOffline(n.producers.SetOffline)
+	return nil
 }
 
 func (n *Node) attach() error {
@@ -272,12 +283,26 @@ func (n *Node) advertisedAddr(listener string) (host string, port int32) {
 
 // goOffline is called when a part of the data directory can take no more: everything else stops writing too.
 func (n *Node) goOffline(err error) {
-	n.logger.Error("the data directory is offline until a restart: nothing is written or acknowledged any more", "dir", n.dir, "error", err)
-	if n.logs != nil {
-		n.logs.SetOffline(err)
+	n.offline.Lock()
+	defer n.offline.Unlock()
+	if n.offline.err != nil {
+		return
 	}
-	if n.producers != nil {
-		n.producers.SetOffline(err)
+	n.offline.err = err
+	n.logger.Error("the data directory is offline until a restart: nothing is written or acknowledged any more", "dir", n.dir, "error", err)
+	for _, tell := range n.offline.parts {
+		tell(err)
+	}
+}
+
+// tellOffline has a part told when the data directory goes offline, at once if it already is: the cold store may fail while
+// the parts above it are still being built.
+func (n *Node) tellOffline(tell func(error)) {
+	n.offline.Lock()
+	defer n.offline.Unlock()
+	n.offline.parts = append(n.offline.parts, tell)
+	if n.offline.err != nil {
+		tell(n.offline.err)
 	}
 }
 

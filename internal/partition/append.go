@@ -90,6 +90,11 @@ func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch
 	if p.log.Load() != l {
 		return Appended{}, ErrDeleted
 	}
+	if err := p.o.Logs.Offline(); err != nil {
+		// Nothing is judged any more: a batch behind one that failed for this would be
+		// called out of order, which sounds as if the client were to blame.
+		return Appended{}, err
+	}
 	in := incoming(h)
 	verdict, original, err := p.prod.Check(&pin, in)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,11 @@ type testBroker struct {
 	logs    *seglog.Store
 	m       *metrics.Metrics
 	broker  *broker.Broker
+	fatal   struct {
+		sync.Mutex
+		err   error
+		parts []func(error)
+	}
 }
 
 func coldDir(dir string) string { return filepath.Join(dir, "producers") }
@@ -99,9 +105,11 @@ func (b *testBroker) open(settings map[string]string) (err error) {
 	}); err != nil {
 		return err
 	}
+	b.tellOffline(b.pids.SetOffline)
 	if b.logs, err = seglog.OpenStore(seglog.Options{FS: b.fs, Dir: dataDir, FreeBytesMin: -1, Metrics: b.m.Log, Logger: quiet}); err != nil {
 		return err
 	}
+	b.tellOffline(b.logs.SetOffline)
 	if err := b.catalog.Attach(b.logs, b.pids, !b.clean); err != nil {
 		return err
 	}
@@ -126,12 +134,22 @@ func (b *testBroker) takeMarker() error {
 	return b.fs.SyncDir(dataDir)
 }
 
+// offline may be called while the broker is still being opened.
 func (b *testBroker) offline(err error) {
-	if b.pids != nil {
-		b.pids.SetOffline(err)
+	b.fatal.Lock()
+	defer b.fatal.Unlock()
+	b.fatal.err = err
+	for _, tell := range b.fatal.parts {
+		tell(err)
 	}
-	if b.logs != nil {
-		b.logs.SetOffline(err)
+}
+
+func (b *testBroker) tellOffline(tell func(error)) {
+	b.fatal.Lock()
+	defer b.fatal.Unlock()
+	b.fatal.parts = append(b.fatal.parts, tell)
+	if b.fatal.err != nil {
+		tell(b.fatal.err)
 	}
 }
 
