@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"ottla/internal/pidstore"
 	"ottla/internal/seglog"
@@ -138,7 +139,11 @@ func (c *Catalog) awaitDeletion(name string) error {
 	if done == nil {
 		return nil // not attached: the proposal is refused
 	}
-	<-done
+	select {
+	case <-done:
+	case <-time.After(deletionWaitMax):
+		return fmt.Errorf("topic %s of the same name is still being deleted", name)
+	}
 	c.live.RLock()
 	defer c.live.RUnlock()
 	if d.err != nil {
@@ -146,6 +151,19 @@ func (c *Catalog) awaitDeletion(name string) error {
 	}
 	return nil
 }
+
+// ResumeDeletions has deletions that failed tried again.
+func (c *Catalog) ResumeDeletions() {
+	c.live.Lock()
+	defer c.live.Unlock()
+	for _, d := range c.live.deletions {
+		c.resumeLocked(d)
+	}
+}
+
+// deletionWaitMax bounds how long the creation of a topic waits for the deletion of one of
+// the same name, which may itself wait for a recovery or for room on the disk.
+const deletionWaitMax = 10 * time.Second
 
 // purgesMax is how many deleted topics are removed at the same time.
 const purgesMax = 4

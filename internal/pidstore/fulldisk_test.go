@@ -53,3 +53,21 @@ func TestBeforeTrimOnAFullDisk(t *testing.T) {
 		w.close()
 	})
 }
+
+// TestDropManyOrphans: more than one batch of them.
+func TestDropManyOrphans(t *testing.T) {
+	const partitions = 100
+	w := newWorld(t, tinyBytes, partitions)
+	for _, l := range w.logs {
+		w.want(l, w.newPID(), 0, 0, 1, "appended at 0")
+		w.commit(l)
+	}
+	w.settle()
+	n, err := w.s.DropOrphans(func(num uint64) bool { return num%2 == 0 })
+	w.must(err)
+	left := 0
+	w.must(w.cold.Partitions(func(num uint64) error { left++; return nil }))
+	if n != partitions/2 || left != partitions/2 {
+		t.Fatalf("dropped %d, %d are left; want half of %d", n, left, partitions)
+	}
+}

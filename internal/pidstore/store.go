@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -300,24 +301,30 @@ func (p *Partition) seek(limit int64) (coldMax, foreignMin int64, err error) {
 }
 
 // DropOrphans forgets the partitions that the cold store knows and nobody else, and
-// returns how many there were.
+// returns how many there were. live is first called when all numbers have been read: it
+// may answer by what is known at that moment.
 func (s *Store) DropOrphans(live func(num uint64) bool) (int, error) {
 	var orphans []uint64
 	err := s.cold.Partitions(func(num uint64) error {
-		if !live(num) {
-			orphans = append(orphans, num)
-		}
+		orphans = append(orphans, num)
 		return nil
 	})
-	if err != nil || len(orphans) == 0 {
+	if err != nil {
 		return 0, err
 	}
-	return len(orphans), s.applier.do(func(b *coldstate.Batch) error {
-		for _, num := range orphans {
-			b.DeletePartition(num)
+	orphans = slices.DeleteFunc(orphans, live)
+	for chunk := range slices.Chunk(orphans, s.applier.chunk) {
+		err := s.applier.do(func(b *coldstate.Batch) error {
+			for _, num := range chunk {
+				b.DeletePartition(num)
+			}
+			return s.applier.commitBatch(b)
+		})
+		if err != nil {
+			return 0, err
 		}
-		return b.Commit()
-	})
+	}
+	return len(orphans), nil
 }
 
 // Stats are the numbers of a store at one moment.
