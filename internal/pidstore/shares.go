@@ -2,6 +2,8 @@ package pidstore
 
 import (
 	"unsafe"
+
+	"ottla/internal/coldstate"
 )
 
 // BudgetBytesMin is the smallest budget of producer state that works.
@@ -19,11 +21,13 @@ type Shares struct {
 const overlayBytesMax = 16 << 20
 
 // Split divides a budget: half for the cold store, whose cache and tables every
-// look-up of a returning producer uses, a quarter for what is in flight, the rest
-// for hot entries.
+// look-up of a returning producer uses, or what that needs at least; half of the rest
+// for what is in flight, and what then is left for hot entries.
 func Split(budgetBytes int64) Shares {
-	s := Shares{ColdBytes: budgetBytes / 2, OverlayBytes: min(budgetBytes/4, overlayBytesMax)}
-	s.HotBytes = budgetBytes - s.ColdBytes - s.OverlayBytes
+	s := Shares{ColdBytes: max(budgetBytes/2, min(coldstate.MemoryBytesMin, budgetBytes))}
+	rest := budgetBytes - s.ColdBytes
+	s.OverlayBytes = min(rest/2, overlayBytesMax)
+	s.HotBytes = rest - s.OverlayBytes
 	return s
 }
 

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"testing"
 	"unsafe"
+
+	"ottla/internal/coldstate"
 )
 
 // TestPartitionIsSmall: 10,000 idle partitions cost about 2 MiB here.
@@ -26,8 +28,16 @@ func TestSplit(t *testing.T) {
 		if l.hotBytes() < s.HotBytes*9/10 || l.overlayBytes() < s.OverlayBytes*9/10 {
 			t.Errorf("budget %d: %+v uses only %d and %d of %+v", budget, l, l.hotBytes(), l.overlayBytes(), s)
 		}
-		if l.hotSlots*l.shards < 1000 || l.units < 400 {
+		// The smallest budgets are mostly the cold store's: what it needs at least leaves an eighth.
+		slots, units := 1000, 400
+		if budget < 2<<20 {
+			slots, units = 300, unitsPerShard
+		}
+		if l.hotSlots*l.shards < slots || l.units < units {
 			t.Errorf("budget %d: too few: %+v", budget, l)
+		}
+		if s.ColdBytes < coldstate.MemoryBytesMin {
+			t.Errorf("budget %d: the cold store takes more than its share: %+v", budget, s)
 		}
 	}
 }
