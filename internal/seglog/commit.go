@@ -221,7 +221,7 @@ func (l *Log) collectLocked(p *plan) {
 			p.indexes = append(p.indexes, s)
 		}
 	}
-	if t := l.mu.tail; t != nil && t.onFile[0]-l.mu.indexSynced > indexUnsyncedMax-2*indexPendingMax {
+	if t := l.mu.tail; t != nil && t.onFile[0]-l.mu.indexSynced > indexUnsyncedMax-indexPendingLimit {
 		l.mu.indexSynced = t.onFile[0]
 		s := l.activeLocked()
 		s.acquireLocked()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -226,8 +227,9 @@ func TestPageCacheMode(t *testing.T) {
 		expect := func(committed, durable int64) {
 			t.Helper()
 			synctest.Wait()
-			if l.Committed() != committed || l.Durable() != durable || heard.committed != committed || heard.durable.Offset != durable {
-				t.Fatalf("committed %d (heard %d), durable %d (heard %d)", l.Committed(), heard.committed, l.Durable(), heard.durable.Offset)
+			c, d := heard.heard()
+			if l.Committed() != committed || l.Durable() != durable || c != committed || d != durable {
+				t.Fatalf("committed %d (heard %d), durable %d (heard %d)", l.Committed(), c, l.Durable(), d)
 			}
 		}
 		push()
@@ -253,12 +255,28 @@ func TestPageCacheMode(t *testing.T) {
 }
 
 type recorder struct {
+	mu        sync.Mutex
 	committed int64
 	durable   Position
 }
 
-func (r *recorder) Committed(c int64)  { r.committed = c }
-func (r *recorder) Durable(p Position) { r.durable = p }
+func (r *recorder) Committed(c int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.committed = c
+}
+
+func (r *recorder) Durable(p Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.durable = p
+}
+
+func (r *recorder) heard() (committed, durable int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.committed, r.durable.Offset
+}
 
 func TestOpenFilesAreBounded(t *testing.T) {
 	mem := disk.NewMem()

@@ -18,9 +18,10 @@ const (
 	// indexPendingMax is how many entries of the active segment wait in memory for one write.
 	indexPendingMax = 256
 	// indexPendingLimit bounds them when they cannot be written: the index gets sparser, lookups scan more.
-	indexPendingLimit = 1 << 16
-	// indexUnsyncedMax is how many entries of the active segment's index a power loss may take. Recovery rewinds by as
-	// many and derives them again: a missing time entry, unlike a missing offset entry, would go unnoticed.
+	indexPendingLimit = 2 * indexPendingMax
+	// indexUnsyncedMax is how many entries of the active segment's index a power loss may take of what precedes a
+	// durable position. Recovery rewinds by as many and derives them again: a missing time entry, unlike a missing offset
+	// entry, would go unnoticed.
 	indexUnsyncedMax = 4096
 	// indexProbe is how many entries a lookup reads at once when its search has narrowed to them.
 	indexProbe = 256
@@ -203,7 +204,8 @@ func (s *segment) lookupTime(n int, keep func(timeEntry) bool) (e timeEntry, fou
 	return e, found, err
 }
 
-// validOffsets returns the entries of an index up to the first that cannot be right, at most entriesMax.
+// validOffsets returns the entries of an index that lie before size, up to the first that cannot be right, at most
+// entriesMax.
 func validOffsets(b []byte, size int64, entriesMax int) []offsetEntry {
 	var out []offsetEntry
 	for ; len(b) >= offsetEntryBytes && len(out) < entriesMax; b = b[offsetEntryBytes:] {

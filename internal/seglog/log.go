@@ -54,8 +54,9 @@ type Log struct {
 	startFile     int64 // log start as in the start file; guarded by trimMu
 
 	appendMu     sync.Mutex
-	torn         bool // a failed append's bytes are still behind size
-	suspect      bool // the active segment's index may lack entries after an unclean stop
+	torn         bool  // a failed append's bytes are still behind size
+	suspect      bool  // the active segment's index may lack entries after an unclean stop
+	suspectFrom  int64 // with suspect: what was durable of the segment, in bytes
 	activeSince  int64
 	jitterMillis int64
 	rebuildMu    sync.Mutex // serialises index rebuilds of closed segments

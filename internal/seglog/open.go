@@ -260,6 +260,9 @@ func (r *recovery) publish() error {
 	l.committed.Store(r.end)
 	l.end.Store(r.end)
 	l.suspect = r.o.Unclean && active.size > 0
+	if active.base == r.trust.SegmentBase {
+		l.suspectFrom = r.trust.Position
+	}
 	l.dirDirty.Store(r.o.Unclean) // an empty segment's name may be as new as the kill
 	l.mu.indexSynced = math.MaxInt
 	l.published.Store(true)

@@ -43,6 +43,7 @@ func (l *Log) setTail(t *tail) {
 func (l *Log) readTail(s *segment, size int64) (*tail, error) {
 	t := newTail(s.base, l.config())
 	if size == 0 {
+		l.indexSyncedAtMost(0)
 		return t, nil
 	}
 	s.refs.Add(1) // the active segment: only the holder of appendMu could drop it
@@ -149,12 +150,12 @@ func (t *tail) adopt(b indexBuilder, offsets, times int) {
 	t.onFile = [2]int{offsets, times}
 }
 
-// repairTail trusts the index files of an unclean stop up to the entries that were surely synced, and derives the rest.
-// In a kill nothing is lost but what waited in memory. In a power loss the last indexUnsyncedMax entries may be lost one
-// by one, of either file; what is older was synced by the committer.
+// repairTail trusts the index files of an unclean stop up to the entries that were surely synced, and derives the rest:
+// of the entries before a durable position the committer leaves at most indexUnsyncedMax unsynced, which a power loss may
+// take one by one, of either file.
 func (l *Log) repairTail(s *segment, f disk.File, t *tail, size int64) error {
 	cfg := l.config()
-	offsets, times, err := s.indexPrefix(size, cfg)
+	offsets, times, err := s.indexPrefix(min(size, l.suspectFrom), cfg)
 	if err != nil {
 		return err
 	}
@@ -187,7 +188,8 @@ func (l *Log) repairTail(s *segment, f disk.File, t *tail, size int64) error {
 	return nil
 }
 
-// indexPrefix reads the plausible prefixes of both index files; a missing one is empty.
+// indexPrefix reads the plausible prefixes of both index files, as far as they concern the first size bytes of the
+// segment; a missing one is empty.
 func (s *segment) indexPrefix(size int64, cfg *Config) ([]offsetEntry, []timeEntry, error) {
 	limit := int64(cfg.indexEntriesMax())*offsetEntryBytes + 4096
 	read := func(suffix string) ([]byte, error) {
