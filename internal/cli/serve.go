@@ -35,17 +35,15 @@ func newServe(env *Env) *cobra.Command {
 func addServeFlags(cmd *cobra.Command, env *Env) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	for _, k := range config.Keys() {
-		switch {
-		case k.Flag == "":
-		case k.Type == config.List:
-			flags.StringArray(k.Flag, nil, flagHelp(&k)+" Repeatable.")
-		default:
-			flags.String(k.Flag, "", flagHelp(&k))
+	keys := config.Keys()
+	for i := range keys {
+		if keys[i].Flag != "" {
+			f := &keyFlag{key: &keys[i]}
+			flags.Var(f, keys[i].Flag, f.help())
 		}
 	}
 	flags.String("config", "", "properties `FILE` with keys and values; also "+config.EnvConfigFile)
-	flags.StringArray("set", nil, "set a configuration key, `KEY=VALUE`. Repeatable.")
+	flags.StringArray("set", nil, "set a configuration key, `KEY=VALUE`; repeatable")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd.Flags(), env)
 		if err != nil {
@@ -53,18 +51,6 @@ func addServeFlags(cmd *cobra.Command, env *Env) {
 		}
 		return serve(cmd, env, c)
 	}
-}
-
-func flagHelp(k *config.Key) string {
-	placeholder := map[string]string{"listen": "[NAME=]HOST:PORT", "advertise": "[NAME=]HOST:PORT", "http": "HOST:PORT", "data": "DIR"}[k.Flag]
-	if placeholder == "" {
-		placeholder = strings.Join(k.Choices, "|")
-	}
-	text := fmt.Sprintf("`%s` %s", placeholder, k.Doc)
-	if k.Default != "" {
-		text += fmt.Sprintf(" (default %s)", k.Default)
-	}
-	return text
 }
 
 // loadConfig gathers the layers of the configuration.
@@ -75,18 +61,8 @@ func loadConfig(flags *pflag.FlagSet, env *Env) (*config.Config, error) {
 		return nil, err
 	}
 	for _, k := range config.Keys() {
-		if k.Flag == "" || !flags.Changed(k.Flag) {
-			continue
-		}
-		if k.Type != config.List {
-			in.Flags[k.Name], err = flags.GetString(k.Flag)
-		} else {
-			var items []string
-			items, err = flags.GetStringArray(k.Flag)
-			in.Flags[k.Name] = strings.Join(items, ",")
-		}
-		if err != nil {
-			return nil, err
+		if k.Flag != "" && flags.Changed(k.Flag) {
+			in.Flags[k.Name] = flags.Lookup(k.Flag).Value.String()
 		}
 	}
 	if in.FileName, err = flags.GetString("config"); err != nil {

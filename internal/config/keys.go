@@ -9,12 +9,12 @@ var table = []Key{
 		Doc: "The rack of this broker, told to clients that ask where their partitions are."},
 	{Name: "log.dirs", Aliases: []string{"log.dir"}, Type: String, Default: "ottla-data", Flag: "data", Kafka: true,
 		KafkaDefault: "/tmp/kafka-logs", Why: "data does not belong into a directory that is cleaned at boot", Section: SectionBroker,
-		Doc: "The data directory. Exactly one; it is made if it does not exist."},
+		Doc: "The data directory: exactly one, made if it does not exist."},
 
 	// Network.
 	{Name: "listeners", Type: List, Default: "PLAINTEXT://127.0.0.1:9092", Flag: "listen", Kafka: true,
 		KafkaDefault: "PLAINTEXT://:9092", Why: "there is no authentication yet, so only this machine may connect unless asked otherwise", Section: SectionNetwork,
-		Doc: "Addresses to listen on: NAME://HOST:PORT, name=HOST:PORT or HOST:PORT. An empty host is every interface."},
+		Doc: "Addresses to listen on. NAME://HOST:PORT, name=HOST:PORT or HOST:PORT; an empty host is every interface."},
 	{Name: "advertised.listeners", Type: List, Nullable: true, Flag: "advertise", Kafka: true, Section: SectionNetwork,
 		Doc: "Addresses that clients are told to connect to, by listener name. Default: what the listener listens on, or the host name if that is every interface."},
 	{Name: "listener.security.protocol.map", Type: List, Nullable: true, Kafka: true, Section: SectionNetwork,
