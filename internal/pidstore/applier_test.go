@@ -2,6 +2,7 @@ package pidstore
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -275,4 +276,51 @@ func TestDropOrphans(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+// TestColdCommitFails: what cannot be written never leaves the overlay, so nothing new
+// is taken; nothing that was acknowledged is forgotten.
+func TestColdCommitFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, tinyBytes, 1)
+		l, pid := w.logs[0], w.newPID()
+		w.want(l, pid, 0, 0, 1, "appended at 0")
+		w.must(w.cold.Close())
+		w.commit(l)
+		synctest.Wait()
+		if _, err := l.p.Lookup(t.Context(), pid); !errors.Is(err, coldstate.ErrClosed) {
+			t.Fatalf("look-up: got %v, want the cold store's error", err)
+		}
+		if st := w.s.Stats(); st.AppendsInFlight != 1 || st.OverlayEntries != 1 {
+			t.Fatalf("the append left the overlay: %+v", st)
+		}
+		if err := l.p.BeforeTrim(1); !errors.Is(err, coldstate.ErrClosed) {
+			t.Fatalf("BeforeTrim: %v", err)
+		}
+		if err := w.s.Close(); !errors.Is(err, coldstate.ErrClosed) {
+			t.Fatalf("Close: %v", err)
+		}
+		w.s = nil
+	})
+}
+
+// TestQueueHoldsAPartitionOnce, however often and in whatever order it is put there.
+func TestQueueHoldsAPartitionOnce(t *testing.T) {
+	w := newWorld(t, tinyBytes, 3)
+	a, b, c := w.logs[0].p, w.logs[1].p, w.logs[2].p
+	var got []uint64
+	w.must(w.s.applier.do(func(*coldstate.Batch) error { // the applier is busy
+		for _, p := range []*Partition{a, b, a, c, b, b, a} {
+			w.s.enqueue(p)
+		}
+		for p := w.s.dequeue(); p != nil; p = w.s.dequeue() {
+			if got = append(got, p.num); len(got) == 2 {
+				w.s.enqueue(a) // it has left, and may come again
+			}
+		}
+		return nil
+	}))
+	if want := []uint64{1, 2, 3, 1}; !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
 }

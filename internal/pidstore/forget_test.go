@@ -182,6 +182,9 @@ func TestForgottenWhilePinned(t *testing.T) {
 		if inMemory != appends || inCold != appends {
 			t.Errorf("appends %v: in memory %v, in the cold store %v", appends, inMemory, inCold)
 		}
+		if appends {
+			w.want(l, pid, 0, 1, 1, "duplicate of 1")
+		}
 	}
 }
 

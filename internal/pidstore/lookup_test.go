@@ -81,33 +81,36 @@ func TestForeignIDs(t *testing.T) {
 	w := newWorld(t, tinyBytes, 1)
 	l := w.logs[0]
 	far := w.ids.Limit() + 2*raiseSpanCount + 500
+	farther := far + 10
 	low := w.ids.First() - 5
 	w.want(l, far, 0, 0, 1, "appended at 0")
 	w.want(l, low, 0, 0, 1, "appended at 1")
+	w.want(l, farther, 0, 0, 1, "appended at 2")
 	w.commit(l)
 	w.settle()
-	for i := range 30 { // both leave memory
-		w.want(l, w.newPID(), 0, 0, 1, formatAnswer("appended at", int64(i+2)))
+	for i := range 30 { // all leave memory
+		w.want(l, w.newPID(), 0, 0, 1, formatAnswer("appended at", int64(i+3)))
 		w.commit(l)
 		w.settle()
 	}
 	if w.ids.Limit() > far {
 		t.Fatal("a far id raised ours")
 	}
-	for w.ids.Limit() <= far+10 { // ours grow past it
+	for w.ids.Limit() <= farther { // ours grow past it
 		w.must(w.ids.reserve(func() int64 { return 0 }, func(r idRange) { w.ids.mu.current, w.ids.mu.spare = r, idRange{} }))
 	}
-	w.must(w.ids.Raise(far)) // in the current block: the next id is above it
+	w.want(l, far, 0, 0, 1, "duplicate of 0")
+	w.must(w.ids.Raise(farther)) // in the current block: the next id is above it
 	_, before := w.coldReads()
 	for i := range 20 {
-		w.want(l, w.newPID(), 0, 0, 1, formatAnswer("appended at", int64(i+32)))
+		w.want(l, w.newPID(), 0, 0, 1, formatAnswer("appended at", int64(i+33)))
 		w.commit(l)
 		w.settle()
 	}
 	if _, after := w.coldReads(); after-before > 1 {
 		t.Errorf("%d reads for 20 new producers above a foreign id", after-before)
 	}
-	w.want(l, far, 0, 0, 1, "duplicate of 0")
+	w.want(l, farther, 0, 0, 1, "duplicate of 2")
 	w.want(l, low, 0, 0, 1, "duplicate of 1")
 }
 
