@@ -100,7 +100,7 @@ func (r *idRun) workload(*loopRun) error {
 // given out twice, and none that is known to be somebody else's.
 func TestIDsNeverRepeat(t *testing.T) {
 	t.Parallel()
-	stride := int64(1)
+	stride := int64(2)
 	if testing.Short() {
 		stride = 9
 	}

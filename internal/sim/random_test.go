@@ -324,7 +324,7 @@ func (r *walk) run(steps int) {
 // that seed first in the list.
 func TestRandomWalk(t *testing.T) {
 	t.Parallel()
-	walks, steps := 8, 2000
+	walks, steps := 6, 1500
 	if testing.Short() {
 		walks, steps = 2, 700
 	}
