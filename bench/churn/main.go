@@ -25,6 +25,7 @@ type options struct {
 	addr        string
 	producers   int64
 	duration    time.Duration
+	rate        int
 	connections int
 	pipeline    int
 	topic       string
@@ -52,6 +53,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.addr, "addr", "127.0.0.1:9092", "broker")
 	f.Int64Var(&o.producers, "n", 100_000, "producers to make; 0: none, for -probe alone")
 	f.DurationVar(&o.duration, "duration", 0, "stop after this time; 0: when all producers are done")
+	f.IntVar(&o.rate, "rate", 0, "producers a second, at most; 0: as many as the broker takes")
 	f.IntVar(&o.connections, "conns", 16, "connections")
 	f.IntVar(&o.pipeline, "pipeline", 64, "producers in flight on each connection")
 	f.StringVar(&o.topic, "topic", "churn", "topic; it is made if it does not exist")
@@ -79,6 +81,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.connections < 1 || o.pipeline < 1 || o.partitions < 1:
 		return errors.New("-conns, -pipeline and -partitions must be at least 1")
+	case o.rate < 0:
+		return fmt.Errorf("-rate %d: allowed: 0 and above", o.rate)
 	case o.batches < 1 || o.batches > batchesMax:
 		return fmt.Errorf("-batches-per-producer %d: allowed: 1 to %d", o.batches, batchesMax)
 	case o.acks != -1 && o.acks != 1:
@@ -144,7 +148,7 @@ func churn(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	elapsed := time.Since(started)
 	stormDone()
-	if err == nil || s.done.Load() > 0 {
+	if o.producers > 0 && (err == nil || s.done.Load() > 0) {
 		s.print(stdout, elapsed)
 	}
 	after, processErr := readProcess(o.brokerPID)

@@ -152,7 +152,9 @@ type pushes struct {
 
 func (p *pushes) run() error {
 	for i := range p.slots {
-		p.begin(int32(i))
+		if err := p.begin(int32(i)); err != nil {
+			return err
+		}
 	}
 	for p.lane.waiting() {
 		body, slot, err := p.lane.receive()
@@ -167,17 +169,39 @@ func (p *pushes) run() error {
 }
 
 // begin puts the next producer into a slot, if there is one.
-func (p *pushes) begin(slot int32) {
+func (p *pushes) begin(slot int32) error {
 	if p.storm.stop.Load() {
-		return
+		return nil
 	}
 	number := p.storm.next.Add(1) - 1
 	if number >= p.storm.o.producers {
-		return
+		return nil
+	}
+	if err := p.pace(number); err != nil {
+		return err
 	}
 	p.slots[slot] = push{begun: time.Now(), number: number, batch: batchID{pid: -1}, left: p.storm.o.batches}
 	correlation := p.lane.expect(slot)
 	p.lane.out = appendInit(p.lane.out, p.init, correlation)
+	return nil
+}
+
+// pace waits until it is the producer's turn. Answers that come meanwhile wait too: with -rate the latency of the storm itself means
+// little, that of the steady producer much.
+func (p *pushes) pace(number int64) error {
+	if p.storm.o.rate == 0 {
+		return nil
+	}
+	turn := p.storm.start.Add(time.Duration(float64(number) / float64(p.storm.o.rate) * float64(time.Second)))
+	wait := time.Until(turn)
+	if wait <= 0 {
+		return nil
+	}
+	if err := p.lane.flush(); err != nil {
+		return err
+	}
+	<-time.After(wait)
+	return nil
 }
 
 func (p *pushes) answer(body []byte, slot int32) error {
@@ -198,8 +222,7 @@ func (p *pushes) answer(body []byte, slot int32) error {
 			return nil
 		default:
 			p.refused[code]++
-			p.begin(slot)
-			return nil
+			return p.begin(slot)
 		}
 		push.batch = batchID{pid: pid, epoch: epoch, timeMillis: push.begun.Add(p.storm.o.timeOffset).UnixMilli()}
 		p.write(push, slot)
@@ -213,10 +236,10 @@ func (p *pushes) answer(body []byte, slot int32) error {
 		return err
 	}
 	p.written(push, code, offset)
-	if push.left == 0 {
-		p.begin(slot)
+	if push.left > 0 {
+		return nil
 	}
-	return nil
+	return p.begin(slot)
 }
 
 // write sends all batches of a producer at once: up to five may be in flight.
