@@ -238,6 +238,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}()
 	stdout.await("listening")
 	signals <- syscall.SIGTERM
+	signals <- syscall.SIGTERM // the echo of a supervisor
 	signals <- syscall.SIGINT
 	if code := <-done; code != exitFailed {
 		t.Errorf("exit code %d, want %d", code, exitFailed)

@@ -17,6 +17,10 @@ import (
 	"ottla/internal/node"
 )
 
+// sameSignalWindow is how long after a signal the same one is no second request: timeout(1) and some supervisors signal a process and
+// then its group, which holds it too.
+const sameSignalWindow = time.Second
+
 // configBytesMax bounds a properties file.
 const configBytesMax = 1 << 20
 
@@ -105,10 +109,13 @@ func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	var reason string
+	var (
+		reason string
+		first  os.Signal
+	)
 	select {
-	case s := <-env.Signals:
-		reason = s.String()
+	case first = <-env.Signals:
+		reason = first.String()
 	case <-cmd.Context().Done():
 		reason = "context ended"
 	}
@@ -116,6 +123,7 @@ func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
 	logger.Info("stopping", "reason", reason, "deadline", deadline)
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
+	asked := time.Now()
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.Stop(ctx) }()
 	late := ctx.Done()
@@ -124,6 +132,9 @@ func serve(cmd *cobra.Command, env *Env, c *config.Config) error {
 		case err := <-stopped:
 			return reportStop(logger, err)
 		case s := <-env.Signals:
+			if s == first && time.Since(asked) < sameSignalWindow {
+				continue
+			}
 			return fmt.Errorf("%s while stopping: the next start recovers what was not finished", s)
 		case <-late:
 			late = nil

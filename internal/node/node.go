@@ -147,7 +147,9 @@ func (n *Node) openState() error {
 		FS: n.fs, Dir: n.dir, NodeID: int32(n.config.Int("node.id")), Static: staticConfigs(n.config),
 		Metrics: n.metrics.Partitions, Logger: n.logger,
 	})
-	if err != nil {
+	if errors.Is(err, catalog.ErrForeignDirectory) {
+		return fmt.Errorf("%w (Kafka's data? another directory: --data DIR)", err)
+	} else if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.dir, err)
 	}
 	if err := n.catalog.BeginRun(n.directory.clean); err != nil {
