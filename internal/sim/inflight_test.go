@@ -97,8 +97,10 @@ func (g *gate) hold() {
 func (g *gate) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	close(g.mu.open)
-	g.mu.open = nil
+	if g.mu.open != nil {
+		close(g.mu.open)
+		g.mu.open = nil
+	}
 }
 
 func (g *gate) pass() {
@@ -162,7 +164,9 @@ func (f gatedFS) Open(name string) (disk.File, error) {
 // newGatedWorld is a world whose fsyncs of logs can be held back.
 func newGatedWorld(t testing.TB, settings map[string]string) (*world, *gate) {
 	g := newGate()
-	return newWrappedWorld(t, settings, g.wrap), g
+	w := newWrappedWorld(t, settings, g.wrap)
+	t.Cleanup(g.release) // a test that failed must not hang the stop of its broker
+	return w, g
 }
 
 // crashHeld crashes a broker whose fsyncs are held: what waits for one is not durable.
