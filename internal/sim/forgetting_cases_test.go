@@ -46,6 +46,7 @@ func retainedSetup(w *world) int64 {
 	history(3)(w)
 	w.deleteRecords(topic, 3) // or nobody would look for what can be forgotten
 	pid := history(1, 2, 3, 4, 5, 6)(w)
+	w.settle()
 	w.idle(40 * expiration)
 	if got := w.forgotten(); got != 1 {
 		w.t.Fatalf("%d entries were forgotten, want the one without data", got)
