@@ -10,10 +10,10 @@ import (
 
 // FindCoordinator, versions 0 to 6.
 //
-// There are no consumer groups, transactions or share groups yet: every key is
-// answered with COORDINATOR_NOT_AVAILABLE, the code of a coordinator that is not there
-// now, and with words that say so. Share groups before version 6 are INVALID_REQUEST, and so
-// is a kind of coordinator that nobody knows (KafkaApis.getCoordinator).
+// There are no consumer groups, transactions or share groups yet: every key is refused
+// with INVALID_REQUEST, as Kafka refuses a kind of coordinator that it does not have
+// (KafkaApis.getCoordinator), and with words that say so. COORDINATOR_NOT_AVAILABLE would be
+// retried for ever without a word to the user.
 // Keys come one at a time before version 4 (KIP-699).
 
 const (
@@ -27,12 +27,13 @@ const (
 func (b *Broker) handleFindCoordinator(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.FindCoordinatorRequest)
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	code, why := codeCoordinatorNotAvailable, "this broker does not serve consumer groups or transactions yet"
+	const code = codeInvalidRequest
+	why := "this broker does not serve consumer groups or transactions yet: assign partitions instead of subscribing"
 	switch kind := req.CoordinatorType; {
 	case kind < 0 || kind > coordinatorShare:
-		code, why = codeInvalidRequest, "unknown type of coordinator"
+		why = "unknown type of coordinator"
 	case kind == coordinatorShare && r.Version < findCoordinatorShareMin:
-		code, why = codeInvalidRequest, "share groups need version 6 of FindCoordinator"
+		why = "share groups need version 6 of FindCoordinator"
 	}
 	if r.Version < findCoordinatorBatchMin {
 		resp.ErrorCode, resp.NodeID, resp.Port = code, -1, -1

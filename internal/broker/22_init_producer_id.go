@@ -16,9 +16,8 @@ import (
 // INVALID_REQUEST (KIP-360). The block that an id comes from is durable before the id is told; taking one
 // may have to wait for that, so it is done in the second phase.
 //
-// Skipped: transactions. A transactional id is answered with COORDINATOR_NOT_AVAILABLE, as
-// by a broker whose transaction log is not there, and an empty one with
-// INVALID_REQUEST.
+// Skipped: transactions. A transactional id is refused with INVALID_REQUEST, as an empty
+// one is by Kafka and as FindCoordinator is here: a code that clients do not retry.
 
 const (
 	noProducerID    int64 = -1
@@ -37,10 +36,8 @@ func (b *Broker) handleInitProducerId(_ context.Context, r *wire.Request) wire.R
 			b.newProducerID(resp)
 			return resp, nil
 		})
-	case *req.TransactionalID == "":
-		resp.ErrorCode = codeInvalidRequest
 	default:
-		resp.ErrorCode = codeCoordinatorNotAvailable
+		resp.ErrorCode = codeInvalidRequest
 	}
 	return wire.Ready(resp)
 }
