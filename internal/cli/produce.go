@@ -23,7 +23,12 @@ type produceFlags struct {
 	partition    int32
 	acks         string
 	compression  string
+
+	batchBytesMax int32
 }
+
+// batchBytesMaxDefault fits below the default of max.message.bytes, as the Java client's max.request.size does.
+const batchBytesMaxDefault = 1_000_000
 
 func newProduce(env *Env) *cobra.Command {
 	f := &produceFlags{}
@@ -38,12 +43,16 @@ func newProduce(env *Env) *cobra.Command {
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "header of every record, key=value; repeatable")
 	cmd.Flags().Int32Var(&f.partition, "partition", -1, "partition to write to; -1: by key, or any")
 	cmd.Flags().StringVar(&f.acks, "acks", "all", "all: wait until stored safely; 1: until written; 0: do not wait")
+	cmd.Flags().Int32Var(&f.batchBytesMax, "batch-bytes-max", batchBytesMaxDefault, "bytes of a batch, so also of a record: at most the topic's max.message.bytes")
 	cmd.Flags().StringVar(&f.compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	return cmd
 }
 
 func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchMaxBytes(lineBytesMax), kgo.BrokerMaxWriteBytes(2 * lineBytesMax),
+	if f.batchBytesMax < 1 || f.batchBytesMax > lineBytesMax {
+		return nil, usageError{fmt.Errorf("--batch-bytes-max %d: allowed: 1 to %d", f.batchBytesMax, lineBytesMax)}
+	}
+	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchMaxBytes(f.batchBytesMax), kgo.BrokerMaxWriteBytes(2 * lineBytesMax),
 		kgo.RecordDeliveryTimeout(f.timeout), kgo.ProduceRequestTimeout(f.timeout), kgo.AllowAutoTopicCreation()}
 	switch f.acks {
 	case "all", "-1":
