@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -122,7 +123,7 @@ func (n *Node) lockDirectory() error {
 // bind takes the addresses before anything in the data directory is touched, so that a port in use leaves a clean directory clean.
 func (n *Node) bind() error {
 	for _, l := range n.config.Listeners() {
-		bound, err := net.Listen("tcp", l.Addr())
+		bound, err := net.Listen(network(l.Host), l.Addr())
 		if err != nil {
 			return fmt.Errorf("cannot listen on %s: %w (another one: --listen HOST:PORT)", l.Addr(), err)
 		}
@@ -136,6 +137,14 @@ func (n *Node) bind() error {
 		return fmt.Errorf("cannot serve metrics on %s: %w (another address: --http HOST:PORT; none: --http off)", addr, err)
 	}
 	return nil
+}
+
+// network keeps a listener on an IPv4 address to IPv4: Go would open 0.0.0.0 for IPv6 too.
+func network(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 func (n *Node) openState() error {

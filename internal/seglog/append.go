@@ -18,12 +18,11 @@ func isNoSpace(err error) bool {
 // Append gives the batch the next offset and this run's leader epoch, in place, and writes it. The ticket says when it
 // is committed. An error leaves no trace, and the next append works as soon as the disk does.
 func (l *Log) Append(b batch.Batch, o AppendOptions) (baseOffset int64, t Ticket, err error) {
-	if err := l.store.writable(); err != nil {
-		return 0, Ticket{}, err
+	if err = l.store.writable(); err == nil {
+		l.appendMu.Lock()
+		baseOffset, t, err = l.appendLocked(b, o)
+		l.appendMu.Unlock()
 	}
-	l.appendMu.Lock()
-	baseOffset, t, err = l.appendLocked(b, o)
-	l.appendMu.Unlock()
 	if err != nil {
 		l.store.metrics.AppendErrors.Inc()
 		return 0, Ticket{}, err
