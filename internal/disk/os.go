@@ -134,7 +134,16 @@ func (*osFS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-func (*osFS) FreeBytes(dir string) (int64, error) { return freeBytes(dir) }
+func (*osFS) FreeBytes(dir string) (int64, error) {
+	free, _, err := space(dir)
+	return free, err
+}
+
+// TotalBytes is the size of the file system that holds dir. Only a real one has any, so it is not part of FS.
+func (*osFS) TotalBytes(dir string) (int64, error) {
+	_, total, err := space(dir)
+	return total, err
+}
 
 func (f osFile) Sync() error {
 	if err := syncData(f.File); err != nil {

@@ -97,3 +97,20 @@ func locks(t *testing.T, y FS, name string) {
 	check(t, err)
 	check(t, l.Close())
 }
+
+func TestTotalBytesHoldsTheFree(t *testing.T) {
+	fsys, dir := OS(), t.TempDir()
+	free, err := fsys.FreeBytes(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, err := fsys.(interface {
+		TotalBytes(dir string) (int64, error)
+	}).TotalBytes(dir)
+	if err != nil || total < free || total <= 0 {
+		t.Fatalf("total %d, free %d: %v", total, free, err)
+	}
+	if _, err := fsys.FreeBytes(dir + "/missing"); err == nil {
+		t.Fatal("a directory that is not there has free bytes")
+	}
+}

@@ -38,11 +38,11 @@ func lockHandle(f *os.File) error {
 	})
 }
 
-func freeBytes(dir string) (int64, error) {
+func space(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := retryInterrupted(func() error { return unix.Statfs(dir, &st) }); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	free := uint64(st.Bavail) * uint64(st.Bsize)
-	return int64(min(free, math.MaxInt64)), nil
+	bytes := func(blocks uint64) int64 { return int64(min(blocks*uint64(st.Bsize), math.MaxInt64)) }
+	return bytes(uint64(st.Bavail)), bytes(uint64(st.Blocks)), nil
 }

@@ -17,14 +17,14 @@ func lockHandle(f *os.File) error {
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 }
 
-func freeBytes(dir string) (int64, error) {
+func space(dir string) (free, total int64, err error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(p, &free, nil, nil); err != nil {
-		return 0, &os.PathError{Op: "freespace", Path: dir, Err: err}
+	var f, t uint64
+	if err := windows.GetDiskFreeSpaceEx(p, &f, &t, nil); err != nil {
+		return 0, 0, &os.PathError{Op: "freespace", Path: dir, Err: err}
 	}
-	return int64(min(free, math.MaxInt64)), nil
+	return int64(min(f, math.MaxInt64)), int64(min(t, math.MaxInt64)), nil
 }
