@@ -46,7 +46,10 @@ var errFailed = errors.New("failed")
 // Main runs the process's own command line and returns its exit code.
 func Main() int {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup means that a closed terminal is no reason to stop
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	return Run(context.Background(), Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environ: os.Environ(), FS: disk.OS(), Signals: signals,
