@@ -380,6 +380,15 @@ func (w *world) latest(topic string) int64   { return w.listOffset(topic, -1) }
 
 func (w *world) listOffset(topic string, timestamp int64) int64 {
 	w.t.Helper()
+	offset, code := w.tryListOffset(topic, timestamp)
+	if code != 0 {
+		w.t.Fatalf("list offsets of %s: code %d", topic, code)
+	}
+	return offset
+}
+
+func (w *world) tryListOffset(topic string, timestamp int64) (offset int64, code int16) {
+	w.t.Helper()
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	rt := kmsg.NewListOffsetsRequestTopic()
@@ -389,10 +398,7 @@ func (w *world) listOffset(topic string, timestamp int64) int64 {
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	p := w.do(req, 5).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
-	if p.ErrorCode != 0 {
-		w.t.Fatalf("list offsets of %s: code %d", topic, p.ErrorCode)
-	}
-	return p.Offset
+	return p.Offset, p.ErrorCode
 }
 
 func (w *world) deleteRecords(topic string, before int64) {
@@ -489,7 +495,10 @@ type loggedBatch struct {
 
 // readBatches reads a whole log as a consumer does.
 func (w *world) readBatches(topic string) (out []loggedBatch, start int64, err error) {
-	start = w.earliest(topic)
+	start, code := w.tryListOffset(topic, -2)
+	if code != 0 {
+		return nil, 0, fmt.Errorf("the partition does not load: code %d", code)
+	}
 	_, headers := w.read(topic, start)
 	for _, h := range headers {
 		out = append(out, loggedBatch{h.ProducerID, h.ProducerEpoch, int64(h.BaseSequence), int64(h.RecordCount), h.BaseOffset})
