@@ -152,6 +152,10 @@ func wholeBatches(b []byte) (n int, last int64, err error) {
 		if err == nil {
 			err = checkHeader(h)
 		}
+		if err == nil && n > 0 && h.BaseOffset <= last {
+			// No checksum covers the base offset: a damaged one must not send a consumer back.
+			err = fmt.Errorf("offset %d after %d", h.BaseOffset, last)
+		}
 		if err != nil {
 			return n, last, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
