@@ -38,7 +38,7 @@ type script struct {
 }
 
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		synctest.Test(t, func(t *testing.T) {
 			sc := &script{mem: disk.NewMem(), cfg: testConfig()}
 			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
