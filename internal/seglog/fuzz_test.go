@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -90,7 +91,8 @@ func useLog(t *testing.T, mem *disk.Mem, unclean bool, checkpoint Position, has 
 	if end < 1<<62 {
 		if base, tk, err := l.Append(mkBatch(t, 2, testEpochTime, 30, 77), AppendOptions{Wait: true, Now: now()}); err == nil {
 			<-tk.Done()
-			if data, err := l.Read(nil, base, 100, true); err != nil || len(data) == 0 {
+			// Without an index the way to it leads through the damage, and a start that was told to trust does not step over it.
+			if data, err := l.Read(nil, base, 100, true); !errors.Is(err, ErrCorrupt) && (err != nil || len(data) == 0) {
 				t.Errorf("the batch appended at %d cannot be read: %v", base, err)
 			}
 		}
