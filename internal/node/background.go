@@ -102,13 +102,11 @@ func (n *Node) sweepLoop(ctx context.Context) {
 	every(ctx, pidstore.SweepInterval, n.producers.Sweep)
 }
 
-// watchOffline tells the producer store when the log has gone offline on its own.
+// watchOffline tells everybody else when the log has gone offline on its own.
 func (n *Node) watchOffline(ctx context.Context) {
-	told := false
 	every(ctx, offlineCheckInterval, func(time.Time) {
-		if err := n.logs.Offline(); err != nil && !told {
-			told = true
-			n.goOffline(err)
+		if err := n.logs.Offline(); err != nil {
+			n.goOffline(err) // does nothing the second time
 		}
 	})
 }
