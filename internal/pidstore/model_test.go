@@ -213,6 +213,8 @@ func (p *play) restartSomehow() {
 				if a.offset >= l.end || (how == storeLost && a.offset+a.count <= l.start) {
 					continue
 				}
+				// A lost store takes the broker age back; idle time counts from what the age is now.
+				a.age = min(a.age, p.s.Age())
 				keep = append(keep, a)
 			}
 			p.m.history[l.num][pid] = keep
