@@ -26,17 +26,19 @@ const (
 // layering before changing it. Tests may import more, downward.
 var imports = map[string][]string{
 	"batch": {}, "wire": {}, "config": {}, "metrics": {}, "disk": {}, "lint": {},
-	"producer":  {"batch"},
-	"coldstate": {"disk", "metrics"},
-	"pidstore":  {"producer", "coldstate", "metrics"},
-	"seglog":    {"batch", "disk", "metrics"},
-	"partition": {"batch", "producer", "pidstore", "coldstate", "seglog", "metrics"},
-	"catalog":   {"batch", "partition", "pidstore", "seglog", "disk", "metrics"},
-	"broker":    {"wire", "catalog", "partition", "pidstore", "batch", "producer", "seglog", "metrics"},
-	"server":    {"wire", "metrics"},
-	"sim":       {"*"},
-	"node":      {"*"},
-	"cli":       {"node", "config", "seglog", "coldstate", "catalog", "disk", "batch", "pidstore", "producer"},
+	"producer":    {"batch"},
+	"coldstate":   {"disk", "metrics"},
+	"pidstore":    {"producer", "coldstate", "metrics"},
+	"seglog":      {"batch", "disk", "metrics"},
+	"partition":   {"batch", "producer", "pidstore", "coldstate", "seglog", "metrics"},
+	"catalog":     {"batch", "partition", "pidstore", "seglog", "disk", "metrics"},
+	"group":       {},
+	"coordinator": {"group", "partition", "seglog", "coldstate", "batch", "metrics"},
+	"broker":      {"wire", "catalog", "coordinator", "group", "partition", "pidstore", "batch", "producer", "seglog", "metrics"},
+	"server":      {"wire", "metrics"},
+	"sim":         {"*"},
+	"node":        {"*"},
+	"cli":         {"node", "config", "seglog", "coldstate", "catalog", "disk", "batch", "pidstore", "producer"},
 }
 
 // The names that say nothing.
@@ -53,7 +55,7 @@ var osFileCalls = []string{"Open", "OpenFile", "Create", "Remove", "RemoveAll", 
 
 func bans() []ban {
 	pure := func(path string, test bool) bool {
-		return !test && (strings.Contains(path, "internal/producer/") || strings.Contains(path, "internal/batch/"))
+		return !test && (strings.Contains(path, "internal/producer/") || strings.Contains(path, "internal/batch/") || strings.Contains(path, "internal/group/"))
 	}
 	everywhere := func(string, bool) bool { return true }
 	durable := func(path string, test bool) bool {
