@@ -188,6 +188,37 @@ func (c *Config) resolve() error {
 		return fmt.Errorf("%w: queued.max.request.bytes=%d is less than socket.request.max.bytes=%d: the largest request could never be read",
 			ErrInvalid, total, frame)
 	}
+	return c.checkOrder()
+}
+
+// ordered are keys of which the first must not be more than the second, and less where strict
+// (Kafka's GroupCoordinatorConfig; for the session timeouts of the classic protocol too, which Kafka does not check).
+var ordered = []struct {
+	low, high string
+	strict    bool
+}{
+	{low: "group.min.session.timeout.ms", high: "group.max.session.timeout.ms"},
+	{low: "group.consumer.min.heartbeat.interval.ms", high: "group.consumer.max.heartbeat.interval.ms"},
+	{low: "group.consumer.min.heartbeat.interval.ms", high: "group.consumer.heartbeat.interval.ms"},
+	{low: "group.consumer.heartbeat.interval.ms", high: "group.consumer.max.heartbeat.interval.ms"},
+	{low: "group.consumer.min.session.timeout.ms", high: "group.consumer.max.session.timeout.ms"},
+	{low: "group.consumer.min.session.timeout.ms", high: "group.consumer.session.timeout.ms"},
+	{low: "group.consumer.session.timeout.ms", high: "group.consumer.max.session.timeout.ms"},
+	{low: "group.consumer.heartbeat.interval.ms", high: "group.consumer.session.timeout.ms", strict: true},
+	{low: "log.cleaner.min.compaction.lag.ms", high: "log.cleaner.max.compaction.lag.ms"},
+}
+
+func (c *Config) checkOrder() error {
+	for _, o := range ordered {
+		low, high := c.Int(o.low), c.Int(o.high)
+		if low > high || o.strict && low == high {
+			relation := "more than"
+			if o.strict {
+				relation = "not less than"
+			}
+			return fmt.Errorf("%w: %s=%d is %s %s=%d", ErrInvalid, o.low, low, relation, o.high, high)
+		}
+	}
 	return nil
 }
 
@@ -217,6 +248,18 @@ func (c *Config) Int(name string) int64 {
 	}
 	return n
 }
+
+// Float is the value of a key of type Double.
+func (c *Config) Float(name string) float64 {
+	f, err := strconv.ParseFloat(c.mustValue(name).Text, 64)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: configuration key %s read as a number: %v", name, err))
+	}
+	return f
+}
+
+// List is the value of a key of type List, without empty items.
+func (c *Config) List(name string) []string { return splitList(c.mustValue(name).Text) }
 
 // Bool is the value of a boolean key.
 func (c *Config) Bool(name string) bool { return c.mustValue(name).Text == "true" }

@@ -128,6 +128,29 @@ func TestRangeEnds(t *testing.T) {
 	}
 }
 
+func TestDoubles(t *testing.T) {
+	ratio, rate := byName["log.cleaner.min.cleanable.ratio"], byName["log.cleaner.io.max.bytes.per.second"]
+	for _, x := range []struct {
+		key  *Key
+		text string
+		ok   bool
+	}{
+		{ratio, "0", true}, {ratio, "1", true}, {ratio, "0.25", true}, {ratio, "1.01", false}, {ratio, "-0.1", false},
+		{ratio, "NaN", false}, {ratio, "half", false}, {rate, "1e6", true}, {rate, "Inf", false}, {rate, "-1", false}, {rate, "1e400", false},
+	} {
+		got, _, err := x.key.check(x.text)
+		if x.ok != (err == nil) || x.ok && got != x.text || !x.ok && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s=%s: %q, %v", x.key.Name, x.text, got, err)
+		}
+	}
+	if got := Default().Float("log.cleaner.min.cleanable.ratio"); got != 0.5 {
+		t.Errorf("got %v", got)
+	}
+	if got := Default().List("group.consumer.assignors"); len(got) != 2 || got[0] != "uniform" || got[1] != "range" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestDocumentIsFresh(t *testing.T) {
 	name := filepath.Join("..", "..", "docs", "configuration.md")
 	want := Markdown()

@@ -14,13 +14,16 @@ type Type uint8
 const (
 	String Type = iota
 	Boolean
-	Int  // 32 bits, signed
-	Long // 64 bits, signed
-	List // separated by commas
+	Int    // 32 bits, signed
+	Long   // 64 bits, signed
+	Double // a finite number
+	List   // separated by commas
 )
 
 // String names the type as Kafka's documentation does.
-func (t Type) String() string { return [...]string{"string", "boolean", "int", "long", "list"}[t] }
+func (t Type) String() string {
+	return [...]string{"string", "boolean", "int", "long", "double", "list"}[t]
+}
 
 // Key is one row of the table.
 type Key struct {
@@ -29,7 +32,7 @@ type Key struct {
 	Type     Type
 	Default  string // canonical text; empty means not set
 	Nullable bool   // an empty value means "not set"
-	Min, Max int64  // allowed range of an integer, both ends included
+	Min, Max int64  // allowed range of a number, both ends included; 0 as Max: what the type holds
 	Choices  []string
 	Flag     string // name of the key's own command-line flag, if it has one
 	Kafka    bool   // the name and the meaning are Kafka's
@@ -52,14 +55,16 @@ const (
 	SectionNetwork
 	SectionTopics
 	SectionLog
+	SectionCleaner
 	SectionProducers
+	SectionGroups
 	SectionProcess
 	sectionCount
 )
 
 // String is the section's heading.
 func (s Section) String() string {
-	return [...]string{"Broker", "Network", "Topics", "Log", "Producers", "Process"}[s]
+	return [...]string{"Broker", "Network", "Topics", "Log", "Compaction", "Producers", "Consumer groups", "Process"}[s]
 }
 
 // Allowed describes the values that the key takes.
@@ -75,6 +80,10 @@ func (k *Key) Allowed() string {
 			return fmt.Sprintf("%d and above", low)
 		}
 		return fmt.Sprintf("%d to %d", low, high)
+	case k.Type == Double && k.Max == 0:
+		return fmt.Sprintf("%d and above", k.Min)
+	case k.Type == Double:
+		return fmt.Sprintf("%d to %d", k.Min, k.Max)
 	}
 	return ""
 }
@@ -115,6 +124,11 @@ func (k *Key) check(text string) (canonical, note string, err error) {
 			return "", "", k.invalid(text, k.Allowed())
 		}
 		text = strconv.FormatInt(n, 10)
+	case Double:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < float64(k.Min) || k.Max != 0 && f > float64(k.Max) {
+			return "", "", k.invalid(text, k.Allowed())
+		}
 	case String, List:
 		if text, err = k.checkChoices(text); err != nil {
 			return "", "", err

@@ -28,6 +28,8 @@ func configType(t config.Type) catalog.ConfigType {
 		return catalog.TypeInt
 	case config.Long:
 		return catalog.TypeLong
+	case config.Double:
+		return catalog.TypeDouble
 	case config.List:
 		return catalog.TypeList
 	}
