@@ -161,6 +161,9 @@ func (c *Catalog) alteration(s *state, r *ResourceChange, replace bool) (change,
 	if err == nil {
 		err = checkAltered(current, next)
 	}
+	if err == nil {
+		err = c.checkTopicTogether(touched(current, next), next)
+	}
 	if err != nil {
 		return change{}, err
 	}

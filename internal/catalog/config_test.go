@@ -64,7 +64,15 @@ func TestTopicConfigValues(t *testing.T) {
 		{"foo.bar", "1", "Unknown topic config name: foo.bar"},
 		{"message.format.version", "2.0", "Unknown topic config name: message.format.version"},
 		// Kafka takes these; here they would not be true.
-		{"cleanup.policy", "compact,delete", "Invalid value compact,delete for configuration cleanup.policy: this broker does not compact logs yet"},
+		{"cleanup.policy", "compact,delete", ok},
+		{"delete.retention.ms", "-1", "Invalid value -1 for configuration delete.retention.ms: Value must be at least 0"},
+		{"min.compaction.lag.ms", "-1", "Invalid value -1 for configuration min.compaction.lag.ms: Value must be at least 0"},
+		{"max.compaction.lag.ms", "0", "Invalid value 0 for configuration max.compaction.lag.ms: Value must be at least 1"},
+		{"min.cleanable.dirty.ratio", "1.1", "Invalid value 1.1 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"},
+		{"min.cleanable.dirty.ratio", "-0.1", "Invalid value -0.1 for configuration min.cleanable.dirty.ratio: Value must be at least 0"},
+		{"min.cleanable.dirty.ratio", "NaN", "Invalid value NaN for configuration min.cleanable.dirty.ratio: Value must be at least 0"},
+		{"min.cleanable.dirty.ratio", "x", "Invalid value x for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE"},
+		{"min.cleanable.dirty.ratio", "1", ok},
 		{"min.insync.replicas", "2", "Invalid value 2 for configuration min.insync.replicas: only 1 is true"},
 		{"preallocate", "true", "Invalid value true for configuration preallocate: only false is true"},
 		{"remote.storage.enable", "true", "Topic config remote.storage.enable is not supported: this broker has no tiered storage"},
@@ -203,7 +211,7 @@ func TestStaticUnits(t *testing.T) {
 		}
 	}
 	if _, err := Open(Options{FS: disk.NewMem(), Dir: testDir, Static: []StaticConfig{
-		{Name: "log.cleanup.policy", Value: "compact", Explicit: true, Type: TypeList}}}); !errors.Is(err, ErrInvalidConfig) {
+		{Name: "log.cleanup.policy", Value: "shrink", Explicit: true, Type: TypeList}}}); !errors.Is(err, ErrInvalidConfig) {
 		t.Errorf("a default that no topic can have is accepted: %v", err)
 	}
 }

@@ -192,6 +192,14 @@ func (v values) int(name string) int64 {
 	return n
 }
 
+func (v values) float(name string) float64 {
+	n, err := strconv.ParseFloat(v[name], 64)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: topic configuration %s is not a number: %q", name, v[name]))
+	}
+	return n
+}
+
 func (v values) duration(name string) time.Duration {
 	if n := v.int(name); n <= math.MaxInt64/int64(time.Millisecond) {
 		return time.Duration(n) * time.Millisecond
@@ -214,6 +222,10 @@ func (v values) settings() *partition.Settings {
 			FlushMillis:           max(v.int("flush.ms"), 1),
 			FileDeleteDelayMillis: v.int("file.delete.delay.ms"),
 			LogAppendTime:         v["message.timestamp.type"] == "LogAppendTime",
+			DeleteRetentionMillis: v.int("delete.retention.ms"),
+			MinCompactionMillis:   v.int("min.compaction.lag.ms"),
+			MaxCompactionMillis:   v.int("max.compaction.lag.ms"),
+			MinDirtyRatio:         v.float("min.cleanable.dirty.ratio"),
 		},
 		Rules: batch.Rules{
 			MaxBytes:             int32(v.int("max.message.bytes")),
@@ -229,7 +241,11 @@ func (v values) settings() *partition.Settings {
 	if s.Rules.CompressionGzipLevel == -1 {
 		s.Rules.CompressionGzipLevel = batch.LevelDefault
 	}
-	if !slices.Contains(splitList(v["cleanup.policy"]), "delete") {
+	policy := splitList(v["cleanup.policy"])
+	if slices.Contains(policy, "compact") {
+		s.Log.Compact, s.Rules.RequireKey = true, true
+	}
+	if !slices.Contains(policy, "delete") {
 		s.Log.RetentionBytes, s.Log.RetentionMillis = -1, -1
 	}
 	return s

@@ -61,8 +61,9 @@ func same(names ...string) []synonym {
 // topicKeys is sorted by name. Keys of Kafka's that would do nothing here are in unsupportedTopicKeys.
 var topicKeys = []topicKey{
 	{name: "cleanup.policy", typ: TypeList, def: "delete", synonyms: same("log.cleanup.policy"),
-		choices: []string{"compact", "delete"}, check: refuseCompact,
-		doc: "delete: old segments are removed by retention.ms and retention.bytes. Empty: nothing is ever removed."},
+		choices: []string{"compact", "delete"},
+		doc: "delete: old segments are removed by retention.ms and retention.bytes. compact: of each key the latest record is kept." +
+			" Both: both. Empty: nothing is ever removed."},
 	{name: "compression.gzip.level", typ: TypeInt, def: "-1", synonyms: same("compression.gzip.level"), min: -1, max: 9,
 		check: checkGzipLevel, doc: "Level at which the broker compresses if compression.type is gzip."},
 	{name: "compression.lz4.level", typ: TypeInt, def: "9", synonyms: same("compression.lz4.level"), min: 1, max: 17,
@@ -72,6 +73,8 @@ var topicKeys = []topicKey{
 		doc:     "Codec in which batches are stored. producer: as they arrive."},
 	{name: "compression.zstd.level", typ: TypeInt, def: "3", synonyms: same("compression.zstd.level"), min: -131072, max: 22,
 		doc: "Level at which the broker compresses if compression.type is zstd."},
+	{name: "delete.retention.ms", typ: TypeLong, def: "86400000", synonyms: same("log.cleaner.delete.retention.ms"),
+		doc: "Time for which a compacted topic keeps a record without a value after it has replaced the others of its key."},
 	{name: "file.delete.delay.ms", typ: TypeLong, def: "60000", synonyms: same("log.segment.delete.delay.ms"),
 		doc: "Time from removing a segment from the log to removing its files."},
 	{name: "flush.messages", typ: TypeLong, def: "1", synonyms: same("log.flush.interval.messages"), min: 1,
@@ -80,6 +83,8 @@ var topicKeys = []topicKey{
 		doc: "Time after which what was written is fsynced. Where flush.messages is 1, the default is 100."},
 	{name: "index.interval.bytes", typ: TypeInt, def: "4096", synonyms: same("log.index.interval.bytes"),
 		doc: "Bytes of log from one entry of the offset index to the next."},
+	{name: "max.compaction.lag.ms", typ: TypeLong, def: maxLong, synonyms: same("log.cleaner.max.compaction.lag.ms"), min: 1,
+		doc: "Time after which a record of a compacted topic is compacted, however little else there is to do."},
 	{name: "max.message.bytes", typ: TypeInt, def: "1048588", synonyms: same("message.max.bytes"),
 		doc: "The largest record batch that is accepted, compressed if it is."},
 	{name: "message.timestamp.after.max.ms", typ: TypeLong, def: "3600000", synonyms: same("log.message.timestamp.after.max.ms"),
@@ -89,6 +94,10 @@ var topicKeys = []topicKey{
 	{name: "message.timestamp.type", typ: TypeString, def: "CreateTime", synonyms: same("log.message.timestamp.type"),
 		choices: []string{"CreateTime", "LogAppendTime"},
 		doc:     "Whose time a record carries: the producer's or the broker's."},
+	{name: "min.cleanable.dirty.ratio", typ: TypeDouble, def: "0.5", synonyms: same("log.cleaner.min.cleanable.ratio"), max: 1,
+		doc: "Share of a compacted log that was not compacted yet, in bytes, above which it is."},
+	{name: "min.compaction.lag.ms", typ: TypeLong, def: "0", synonyms: same("log.cleaner.min.compaction.lag.ms"),
+		doc: "Time for which a record of a compacted topic is not compacted."},
 	{name: "min.insync.replicas", typ: TypeInt, def: "1", synonyms: same("min.insync.replicas"), min: 1, only: "1",
 		doc: "Replicas that must have a batch before it is acknowledged with acks=all. There is one."},
 	{name: "preallocate", typ: TypeBoolean, def: "false", synonyms: same("log.preallocate"), only: "false",
@@ -114,10 +123,6 @@ var topicKeys = []topicKey{
 
 // unsupportedTopicKeys are Kafka's other topic keys, with the reason why they are refused: what is shown is in force.
 var unsupportedTopicKeys = map[string]string{
-	"delete.retention.ms":                     "this broker does not compact logs yet",
-	"min.compaction.lag.ms":                   "this broker does not compact logs yet",
-	"max.compaction.lag.ms":                   "this broker does not compact logs yet",
-	"min.cleanable.dirty.ratio":               "this broker does not compact logs yet",
 	"remote.storage.enable":                   "this broker has no tiered storage",
 	"remote.log.copy.disable":                 "this broker has no tiered storage",
 	"remote.log.delete.on.disable":            "this broker has no tiered storage",
@@ -143,13 +148,6 @@ var topicKeyByBroker = func() map[string]*topicKey {
 	}
 	return m
 }()
-
-func refuseCompact(value string) string {
-	if slices.Contains(splitList(value), "compact") {
-		return "this broker does not compact logs yet"
-	}
-	return ""
-}
 
 func checkGzipLevel(value string) string {
 	if value == "0" {
@@ -181,7 +179,11 @@ func (k *topicKey) parse(name, text string) (string, error) {
 }
 
 func (k *topicKey) checkRange(value string) (refused string) {
-	if k.typ != TypeInt && k.typ != TypeLong {
+	switch k.typ {
+	case TypeInt, TypeLong:
+	case TypeDouble:
+		return k.checkFraction(value)
+	default:
 		return ""
 	}
 	n, _ := strconv.ParseInt(value, 10, 64)
@@ -191,6 +193,17 @@ func (k *topicKey) checkRange(value string) (refused string) {
 	case n < k.min:
 		return "Value must be at least " + strconv.FormatInt(k.min, 10)
 	case k.max != 0 && n > k.max:
+		return "Value must be no more than " + strconv.FormatInt(k.max, 10)
+	}
+	return ""
+}
+
+func (k *topicKey) checkFraction(value string) (refused string) {
+	n, _ := strconv.ParseFloat(value, 64)
+	switch {
+	case !(n >= float64(k.min)): // NaN too
+		return "Value must be at least " + strconv.FormatInt(k.min, 10)
+	case n > float64(k.max):
 		return "Value must be no more than " + strconv.FormatInt(k.max, 10)
 	}
 	return ""
@@ -274,6 +287,29 @@ func checkTopicConfig(overrides map[string]string) error {
 		if _, err := topicKeyByName[name].parse(name, overrides[name]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkTopicTogether is the part of LogConfig.validateValues that concerns more than one key. Where a request touches
+// neither of them it is not to blame.
+func (c *Catalog) checkTopicTogether(touched, overrides map[string]string) error {
+	const least, most = "min.compaction.lag.ms", "max.compaction.lag.ms"
+	_, one := touched[least]
+	_, other := touched[most]
+	if !one && !other {
+		return nil
+	}
+	number := func(name string) int64 {
+		v, found := overrides[name]
+		if !found {
+			v, _ = c.inherited(topicKeyByName[name])
+		}
+		n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		return n
+	}
+	if from, to := number(least), number(most); from > to {
+		return Refuse(ErrInvalidConfig, "conflict topic config setting %s (%d) > %s (%d)", least, from, most, to)
 	}
 	return nil
 }

@@ -134,6 +134,9 @@ func (c *Catalog) checkTopic(s *state, spec *TopicSpec) (change, error) {
 	if err := checkTopicConfig(overrides); err != nil {
 		return change{}, err
 	}
+	if err := c.checkTopicTogether(overrides, overrides); err != nil {
+		return change{}, err
+	}
 	count, err := c.checkLayout(spec)
 	if err != nil {
 		return change{}, err

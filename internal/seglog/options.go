@@ -64,6 +64,12 @@ type Config struct {
 	FlushMillis           int64 // flush.ms
 	FileDeleteDelayMillis int64 // file.delete.delay.ms
 	LogAppendTime         bool  // message.timestamp.type; the caller has patched the batches already
+
+	Compact               bool    // cleanup.policy contains compact
+	DeleteRetentionMillis int64   // delete.retention.ms
+	MinCompactionMillis   int64   // min.compaction.lag.ms
+	MaxCompactionMillis   int64   // max.compaction.lag.ms
+	MinDirtyRatio         float64 // min.cleanable.dirty.ratio
 }
 
 // DefaultConfig returns Kafka's defaults, with an fsync before every commit.
@@ -71,7 +77,7 @@ func DefaultConfig() *Config {
 	return &Config{
 		SegmentBytes: 1 << 30, SegmentMillis: 7 * 24 * 3600 * 1000, IndexBytesMax: 10 << 20, IndexIntervalBytes: 4096,
 		RetentionBytes: -1, RetentionMillis: 7 * 24 * 3600 * 1000, FlushMessages: 1, FlushMillis: math.MaxInt64,
-		FileDeleteDelayMillis: 60_000,
+		FileDeleteDelayMillis: 60_000, DeleteRetentionMillis: 24 * 3600 * 1000, MaxCompactionMillis: math.MaxInt64, MinDirtyRatio: 0.5,
 	}
 }
 

@@ -1,0 +1,63 @@
+package catalog
+
+import (
+	"errors"
+	"testing"
+)
+
+func text(s string) *string { return &s }
+
+// TestEnsureInternalTopic: it is made once, with its configuration, and what is there is left alone.
+func TestEnsureInternalTopic(t *testing.T) {
+	c := mustOpen(t)
+	spec := TopicSpec{Name: "__consumer_offsets", Partitions: 5, ReplicationFactor: 1, Configs: map[string]*string{
+		"cleanup.policy": text("compact"), "segment.bytes": text("104857600"), "compression.type": text("producer")}}
+	if err := c.EnsureInternalTopic(spec); err != nil {
+		t.Fatal(err)
+	}
+	made, found := c.Topic(spec.Name)
+	if !found || !made.Internal || made.PartitionCount() != 5 {
+		t.Fatalf("got %+v", made)
+	}
+	if s := c.valuesOf(made.Overrides()).settings(); !s.Log.Compact || !s.Rules.RequireKey || s.Log.SegmentBytes != 104857600 || s.Log.RetentionMillis != -1 {
+		t.Errorf("settings %+v %+v", s.Log, s.Rules)
+	}
+	spec.Partitions = 7
+	if err := c.EnsureInternalTopic(spec); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := c.Topic(spec.Name); again.ID != made.ID || again.PartitionCount() != 5 {
+		t.Errorf("made anew: %+v", again)
+	}
+	spec.Name, spec.Partitions = "__transaction_state", 0
+	if err := c.EnsureInternalTopic(spec); !errors.Is(err, ErrInvalidPartitions) {
+		t.Errorf("no partitions: %v", err)
+	}
+}
+
+// TestCompactionLags: the two lags are judged together, with what the topic has already, and what the broker sets.
+func TestCompactionLags(t *testing.T) {
+	c := mustOpen(t)
+	both := map[string]*string{"min.compaction.lag.ms": text("10"), "max.compaction.lag.ms": text("9")}
+	const want = "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (9)"
+	if _, err := c.CreateTopic(TopicSpec{Name: "a", Partitions: 1, ReplicationFactor: 1, Configs: both}, false); err == nil || err.Error() != want {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := c.CreateTopic(TopicSpec{Name: "a", Partitions: 1, ReplicationFactor: 1, Configs: map[string]*string{
+		"min.compaction.lag.ms": text("10")}}, false); err != nil {
+		t.Fatal(err)
+	}
+	alter := func(key, value string) error {
+		return c.IncrementalAlterConfigs([]ResourceChange{{Type: ResourceTopic, Name: "a", Changes: []ConfigChange{
+			{Name: key, Value: &value}}}}, false)[0]
+	}
+	if err := alter("max.compaction.lag.ms", "9"); err == nil || err.Error() != want {
+		t.Errorf("alter: %v", err)
+	}
+	if err := errors.Join(alter("max.compaction.lag.ms", "10"), alter("cleanup.policy", "compact,delete")); err != nil {
+		t.Error(err)
+	}
+	if s := func() *Topic { a, _ := c.Topic("a"); return a }(); s.settings == nil || !s.settings.Log.Compact || s.settings.Log.RetentionMillis < 0 {
+		t.Errorf("compact,delete: %+v", s.settings)
+	}
+}
