@@ -5,8 +5,6 @@ import (
 	"testing"
 )
 
-func text(s string) *string { return &s }
-
 // TestEnsureInternalTopic: it is made once, with its configuration, and what is there is left alone.
 func TestEnsureInternalTopic(t *testing.T) {
 	c := mustOpen(t)
