@@ -54,6 +54,8 @@ func fill(r *rand.Rand, v reflect.Value) {
 		v.SetBool(r.IntN(2) == 0)
 	case reflect.Uint8:
 		v.SetUint(uint64(r.IntN(256)))
+	case reflect.Float64:
+		v.SetFloat(r.Float64())
 	default:
 		v.SetInt(int64(r.IntN(100)))
 	}
