@@ -22,19 +22,21 @@ type Cold struct {
 	Entries prometheus.Gauge
 }
 
-func newCold(f promauto.Factory) *Cold {
-	const s = "cold"
+func newCold(f promauto.Factory) *Cold { return newColdNamed(f, "cold", "the cold store") }
+
+// newColdNamed makes the metrics of one cold store: each has a subsystem s of its own.
+func newColdNamed(f promauto.Factory, s, store string) *Cold {
 	return &Cold{
-		MemoryBytes:  f.NewGauge(gaugeOpts(s, "memory_bytes", "Memory the cold store holds.")),
-		DiskBytes:    f.NewGauge(gaugeOpts(s, "disk_bytes", "Disk the cold store takes.")),
-		Commits:      f.NewCounter(counterOpts(s, "commits_total", "Batches applied to the cold store.")),
-		Reads:        f.NewCounter(counterOpts(s, "reads_total", "Keys looked up in the cold store.")),
-		ReadSeconds:  f.NewHistogram(latencyOpts(s, "read_seconds", "Duration of a look-up in the cold store.")),
-		Flushes:      f.NewCounter(counterOpts(s, "flushes_total", "Times the cold store was made durable.")),
-		FlushSeconds: f.NewHistogram(latencyOpts(s, "flush_seconds", "Duration of making the cold store durable.")),
-		Compactions:  f.NewCounter(counterOpts(s, "compactions_total", "Compactions of the cold store.")),
+		MemoryBytes:  f.NewGauge(gaugeOpts(s, "memory_bytes", "Memory that "+store+" holds.")),
+		DiskBytes:    f.NewGauge(gaugeOpts(s, "disk_bytes", "Disk that "+store+" takes.")),
+		Commits:      f.NewCounter(counterOpts(s, "commits_total", "Batches applied to "+store+".")),
+		Reads:        f.NewCounter(counterOpts(s, "reads_total", "Keys looked up in "+store+".")),
+		ReadSeconds:  f.NewHistogram(latencyOpts(s, "read_seconds", "Duration of a look-up in "+store+".")),
+		Flushes:      f.NewCounter(counterOpts(s, "flushes_total", "Times "+store+" was made durable.")),
+		FlushSeconds: f.NewHistogram(latencyOpts(s, "flush_seconds", "Duration of making "+store+" durable.")),
+		Compactions:  f.NewCounter(counterOpts(s, "compactions_total", "Compactions of "+store+".")),
 		CompactionWaits: f.NewCounter(counterOpts(s, "compaction_waits_total",
-			"Times a batch waited because the cold store had too much to compact.")),
-		Entries: f.NewGauge(gaugeOpts(s, "entries", "Entries in the cold store's tables, about.")),
+			"Times a batch waited because "+store+" had too much to compact.")),
+		Entries: f.NewGauge(gaugeOpts(s, "entries", "Entries in the tables of "+store+", about.")),
 	}
 }

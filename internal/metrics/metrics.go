@@ -25,6 +25,7 @@ type Metrics struct {
 	Cold       *Cold
 	Producers  *Producers
 	Partitions *Partitions
+	Groups     *Groups
 
 	registry *prometheus.Registry
 }
@@ -43,6 +44,7 @@ func New() *Metrics {
 		Cold:       newCold(factory),
 		Producers:  newProducers(factory),
 		Partitions: newPartitions(factory),
+		Groups:     newGroups(factory),
 		registry:   registry,
 	}
 }
