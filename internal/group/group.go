@@ -67,6 +67,8 @@ type Config struct {
 	MembersMax            int           // group.max.size; one group, classic protocol
 	MetadataBytesMax      int           // protocol metadata and assignments of one member, both protocols
 
+	UUID func() string // the random part of member ids, Java's form of a UUID; nil: a random one
+
 	ConsumerSessionTimeout    time.Duration // group.consumer.session.timeout.ms
 	ConsumerHeartbeatInterval time.Duration // group.consumer.heartbeat.interval.ms
 	ConsumerMembersMax        int           // group.consumer.max.size
