@@ -55,6 +55,23 @@ func (b *Batch) Delete(part uint64, key int64) {
 	b.count(len(k), 0)
 }
 
+// PutBytes stores an entry under a key of any bytes, in a key space beside that of Put; key and val are copied.
+func (b *Batch) PutBytes(part uint64, key, val []byte) {
+	op := b.b.SetDeferred(partKeyBytes+len(key), len(val))
+	putBytesKey(op.Key, part, key)
+	copy(op.Value, val)
+	must(op.Finish())
+	b.count(partKeyBytes+len(key), len(val))
+}
+
+// DeleteBytes removes what PutBytes stored, if it is there.
+func (b *Batch) DeleteBytes(part uint64, key []byte) {
+	op := b.b.DeleteDeferred(partKeyBytes + len(key))
+	putBytesKey(op.Key, part, key)
+	must(op.Finish())
+	b.count(partKeyBytes+len(key), 0)
+}
+
 // SetCheckpoint stores the position up to which the partition's entries are complete, with this batch.
 func (b *Batch) SetCheckpoint(part uint64, c Checkpoint) {
 	k, v := makePartKey(spaceCheckpoint, part), encodeCheckpoint(c)
@@ -72,11 +89,13 @@ func (b *Batch) SetMeta(name string, val []byte) {
 // DeletePartition removes all entries of a partition and its checkpoint, at a cost that does not depend on their number.
 // What the same batch puts into the partition later stays.
 func (b *Batch) DeletePartition(part uint64) {
-	from, check := makePartKey(spaceEntry, part), makePartKey(spaceCheckpoint, part)
-	end := partEnd(spaceEntry, part)
-	must(b.b.DeleteRange(from[:], end, nil))
+	for _, space := range []byte{spaceEntry, spaceBytes} {
+		from, end := makePartKey(space, part), partEnd(space, part)
+		must(b.b.DeleteRange(from[:], end, nil))
+		b.count(len(from), len(end))
+	}
+	check := makePartKey(spaceCheckpoint, part)
 	must(b.b.Delete(check[:], nil))
-	b.count(len(from), len(end))
 	b.count(len(check), 0)
 }
 

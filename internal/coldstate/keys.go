@@ -10,10 +10,12 @@ import (
 //
 //	'c' part(8)          -> checkpoint: offset(8) segment base(8) position(8)
 //	'e' part(8) key(8)   -> entry; the sign bit of key is flipped
+//	'k' part(8) key      -> entry under a key of any bytes
 //	'm' name             -> meta
 const (
 	spaceCheckpoint = 'c'
 	spaceEntry      = 'e'
+	spaceBytes      = 'k'
 	spaceMeta       = 'm'
 
 	partKeyBytes    = 1 + 8

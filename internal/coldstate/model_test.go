@@ -13,17 +13,23 @@ import (
 // model is what a store should hold.
 type model struct {
 	entries     map[uint64]map[int64]string
+	bytes       map[uint64]map[string]string
 	checkpoints map[uint64]Checkpoint
 	meta        map[string]string
 }
 
 func newModel() *model {
-	return &model{map[uint64]map[int64]string{}, map[uint64]Checkpoint{}, map[string]string{}}
+	return &model{map[uint64]map[int64]string{}, map[uint64]map[string]string{}, map[uint64]Checkpoint{}, map[string]string{}}
 }
 
 func (m *model) partitions() []uint64 {
 	set := map[uint64]bool{}
 	for p, e := range m.entries {
+		if len(e) > 0 {
+			set[p] = true
+		}
+	}
+	for p, e := range m.bytes {
 		if len(e) > 0 {
 			set[p] = true
 		}
@@ -36,7 +42,7 @@ func (m *model) partitions() []uint64 {
 
 // change is one operation of a batch, for the model and for the store.
 type change struct {
-	kind byte // 'p'ut, 'd'elete, 'c'heckpoint, 'm'eta, 'x' delete partition
+	kind byte // 'p'ut, 'd'elete, 'P'ut and 'D'elete under bytes, 'c'heckpoint, 'm'eta, 'x' delete partition
 	part uint64
 	key  int64
 	val  string
@@ -51,14 +57,28 @@ func (c change) toModel(m *model) {
 		m.entries[c.part][c.key] = c.val
 	case 'd':
 		delete(m.entries[c.part], c.key)
+	case 'P':
+		if m.bytes[c.part] == nil {
+			m.bytes[c.part] = map[string]string{}
+		}
+		m.bytes[c.part][string(c.bytesKey())] = c.val
+	case 'D':
+		delete(m.bytes[c.part], string(c.bytesKey()))
 	case 'c':
 		m.checkpoints[c.part] = Checkpoint{c.key, c.key + 1, -c.key}
 	case 'm':
 		m.meta[c.val[:1]] = c.val
 	case 'x':
 		delete(m.entries, c.part)
+		delete(m.bytes, c.part)
 		delete(m.checkpoints, c.part)
 	}
+}
+
+// bytesKey makes of a number a key of up to three bytes, the empty one and ones of 0xff among them.
+func (c change) bytesKey() []byte {
+	n := uint64(c.key) % 13
+	return [][]byte{{}, {0}, {0, 0}, {0, 0xff}, {1}, {'a'}, {'a', 'b'}, {'a', 'b', 'c'}, {0xfe, 0xff}, {0xff}, {0xff, 0}, {0xff, 0xff}, {0xff, 0xff, 0xff}}[n]
 }
 
 func (c change) toBatch(b *Batch) {
@@ -67,6 +87,10 @@ func (c change) toBatch(b *Batch) {
 		b.Put(c.part, c.key, []byte(c.val))
 	case 'd':
 		b.Delete(c.part, c.key)
+	case 'P':
+		b.PutBytes(c.part, c.bytesKey(), []byte(c.val))
+	case 'D':
+		b.DeleteBytes(c.part, c.bytesKey())
 	case 'c':
 		b.SetCheckpoint(c.part, Checkpoint{c.key, c.key + 1, -c.key})
 	case 'm':
@@ -128,7 +152,10 @@ func (m *model) verifyPartition(s *Store, p uint64) error {
 			return errors.Join(fmt.Errorf("Get(%d) = %q %v, want %q", key, v, found, val), err)
 		}
 	}
-	return m.verifyMax(s, p, slices.Sorted(maps.Keys(got)))
+	if err := m.verifyMax(s, p, slices.Sorted(maps.Keys(got))); err != nil {
+		return err
+	}
+	return m.verifyBytes(s, p)
 }
 
 func (m *model) verifyMax(s *Store, p uint64, keys []int64) error {
@@ -148,7 +175,7 @@ func (m *model) verifyMax(s *Store, p uint64, keys []int64) error {
 func randomChange(rng *rand.Rand) change {
 	parts := []uint64{0, 1, 2, 255, 256, 1 << 40, 1<<64 - 2, 1<<64 - 1}
 	keys := []int64{-1 << 63, -2, -1, 0, 1, 1<<63 - 2, 1<<63 - 1}
-	c := change{kind: "ppppppddccmx"[rng.IntN(12)], part: parts[rng.IntN(len(parts))], key: int64(rng.IntN(40))}
+	c := change{kind: "ppppppddccmxPPPPD"[rng.IntN(17)], part: parts[rng.IntN(len(parts))], key: int64(rng.IntN(40))}
 	if rng.IntN(3) == 0 {
 		c.key = keys[rng.IntN(len(keys))]
 	}

@@ -174,9 +174,9 @@ func (s *Store) Partitions(fn func(part uint64) error) error {
 	}
 }
 
-// nextPartition returns the lowest number at or above from in either space.
+// nextPartition returns the lowest number at or above from in any space.
 func (s *Store) nextPartition(from uint64) (part uint64, found bool, err error) {
-	for _, space := range []byte{spaceCheckpoint, spaceEntry} {
+	for _, space := range []byte{spaceCheckpoint, spaceEntry, spaceBytes} {
 		lower := makePartKey(space, from)
 		opts := &pebble.IterOptions{LowerBound: lower[:], UpperBound: []byte{space + 1}}
 		err = s.iterate(opts, func(it *pebble.Iterator) error {
