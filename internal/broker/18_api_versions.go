@@ -16,15 +16,16 @@ import (
 // 3 the client tells its software, whose name and version must match Kafka's pattern,
 // else INVALID_REQUEST (ApiVersionsRequest.isValid).
 //
-// Features (KIP-584): none are supported and none finalized, so the lists are empty and the
-// epoch of the finalized ones is -1, "not known". Clients read that as level 0 of
-// transaction.version, group.version and the others, which is true.
-// Version 4 exists so that the lowest level of a supported feature may be 0
-// (KAFKA-17011). There is no ZooKeeper to migrate from.
+// Features (KIP-584): what features.go lists. Clients read the absence of another one as level
+// 0, which is true of transaction.version, share.version and streams.version. Levels never
+// change while the broker runs, so their epoch is 0.
+// Version 4 exists so that the lowest level of a supported feature may be 0: before it such a
+// feature is left out of those supported (KAFKA-17011). There is no ZooKeeper to migrate from.
 
 const (
-	keyAPIVersions         int16 = 18
-	apiVersionsSoftwareMin       = 3
+	keyAPIVersions          int16 = 18
+	apiVersionsSoftwareMin        = 3
+	apiVersionsLevelZeroMin       = 4
 )
 
 func (b *Broker) handleApiVersions(_ context.Context, r *wire.Request) wire.Reply {
@@ -47,7 +48,26 @@ func (b *Broker) handleApiVersions(_ context.Context, r *wire.Request) wire.Repl
 		}
 	}
 	resp.ApiKeys = b.apiKeys()
+	b.addFeatures(resp)
 	return wire.Ready(resp)
+}
+
+// addFeatures tells the features, in versions that can.
+func (b *Broker) addFeatures(resp *kmsg.ApiVersionsResponse) {
+	if resp.Version < apiVersionsSoftwareMin {
+		return
+	}
+	for _, f := range b.features() {
+		if f.min > 0 || resp.Version >= apiVersionsLevelZeroMin {
+			s := kmsg.NewApiVersionsResponseSupportedFeature()
+			s.Name, s.MinVersion, s.MaxVersion = f.name, f.min, f.max
+			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+		}
+		l := kmsg.NewApiVersionsResponseFinalizedFeature()
+		l.Name, l.MinVersionLevel, l.MaxVersionLevel = f.name, f.level, f.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, l)
+		resp.FinalizedFeaturesEpoch = 0
+	}
 }
 
 func (b *Broker) apiKeys() []kmsg.ApiVersionsResponseApiKey {

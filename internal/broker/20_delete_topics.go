@@ -14,7 +14,7 @@ import (
 // Topics come by name, or by id from version 6. A topic that is named twice, also once
 // by name and once by id, is refused (ControllerApis.deleteTopics); the others go in
 // one atomic step. When the answer is sent the topics are gone for good, also after a
-// crash; their files are removed in the background.
+// crash; their files, and the offsets that groups have committed for them, are removed in the background.
 //
 // Kafka shuffles the answer to hide what a client may not see; nothing is hidden here.
 
@@ -57,6 +57,9 @@ func (b *Broker) deleteTopics(req *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsR
 	}
 	for i, err := range b.o.Catalog.DeleteTopics(doomed) {
 		name := d.name[doomed[i]]
+		if err == nil && d.b.o.Groups != nil {
+			d.b.o.Groups.TopicDeleted(name, doomed[i])
+		}
 		d.answer(&name, doomed[i], err)
 	}
 	return d.resp

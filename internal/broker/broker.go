@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ottla/internal/catalog"
+	"ottla/internal/coordinator"
 	"ottla/internal/metrics"
 	"ottla/internal/pidstore"
 	"ottla/internal/wire"
@@ -37,6 +38,7 @@ const (
 type Limits struct {
 	FetchBytesMax     int32 // fetch.max.bytes: the most record bytes in one answer
 	FetchSessionSlots int   // max.incremental.fetch.session.cache.slots
+	TelemetryBytesMax int32 // telemetry.max.bytes: the most bytes of metrics in one push
 }
 
 // Options say what a broker serves and who it says it is.
@@ -44,6 +46,8 @@ type Options struct {
 	Catalog   *catalog.Catalog
 	Producers *pidstore.Store
 	IDs       *pidstore.IDs
+	// Groups hosts consumer groups; nil: their APIs are not served.
+	Groups    *coordinator.Coordinator
 	NodeID    int32
 	ClusterID string
 	Rack      string // empty: none
@@ -60,12 +64,13 @@ type Options struct {
 // Broker serves Kafka's APIs over a catalog of partitions. It implements
 // wire.Handler and is safe for concurrent use.
 type Broker struct {
-	o        Options
-	log      *slog.Logger
-	handlers map[int16]api
-	apis     []wire.API
-	sessions *sessionCache
-	failures failureLog
+	o         Options
+	log       *slog.Logger
+	handlers  map[int16]api
+	apis      []wire.API
+	sessions  *sessionCache
+	telemetry *telemetry
+	failures  failureLog
 }
 
 // New returns a broker. It starts nothing.
@@ -76,6 +81,9 @@ func New(o Options) *Broker {
 	if o.Limits.FetchSessionSlots <= 0 {
 		o.Limits.FetchSessionSlots = FetchSessionSlotsDefault
 	}
+	if o.Limits.TelemetryBytesMax <= 0 {
+		o.Limits.TelemetryBytesMax = TelemetryBytesMaxDefault
+	}
 	if o.AutoCreate == nil {
 		o.AutoCreate = func() bool { return false }
 	}
@@ -83,12 +91,16 @@ func New(o Options) *Broker {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{
-		o:        o,
-		log:      o.Logger,
-		handlers: make(map[int16]api, len(apiTable)),
-		sessions: newSessionCache(o.Limits.FetchSessionSlots, sessionPartitionsMax),
+		o:         o,
+		log:       o.Logger,
+		handlers:  make(map[int16]api, len(apiTable)),
+		sessions:  newSessionCache(o.Limits.FetchSessionSlots, sessionPartitionsMax),
+		telemetry: newTelemetry(),
 	}
 	for _, a := range apiTable {
+		if a.groups && o.Groups == nil {
+			continue
+		}
 		b.handlers[a.key] = a
 		b.apis = append(b.apis, wire.API{Key: a.key, Min: a.min, Max: a.max, FrameBytesMax: a.frameBytesMax})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"ottla/internal/batch"
 	"ottla/internal/catalog"
+	"ottla/internal/coordinator"
 	"ottla/internal/partition"
 	"ottla/internal/pidstore"
 	"ottla/internal/producer"
@@ -17,41 +18,61 @@ import (
 // Kafka's error codes, those that this broker answers with
 // (org.apache.kafka.common.protocol.Errors).
 const (
-	codeNone                     int16 = 0
-	codeOffsetOutOfRange         int16 = 1
-	codeCorruptMessage           int16 = 2
-	codeUnknownTopicOrPartition  int16 = 3
-	codeNotLeaderOrFollower      int16 = 6
-	codeRequestTimedOut          int16 = 7
-	codeMessageTooLarge          int16 = 10
-	codeInvalidTopic             int16 = 17
-	codeRecordListTooLarge       int16 = 18
-	codeInvalidRequiredAcks      int16 = 21
-	codeInvalidTimestamp         int16 = 32
-	codeUnsupportedVersion       int16 = 35
-	codeTopicAlreadyExists       int16 = 36
-	codeInvalidPartitions        int16 = 37
-	codeInvalidReplicationFactor int16 = 38
-	codeInvalidReplicaAssignment int16 = 39
-	codeInvalidConfig            int16 = 40
-	codeInvalidRequest           int16 = 42
-	codePolicyViolation          int16 = 44
-	codeOutOfOrderSequence       int16 = 45
-	codeDuplicateSequence        int16 = 46
-	codeInvalidProducerEpoch     int16 = 47
-	codeInvalidTxnState          int16 = 48
-	codeTransactionalIDAuth      int16 = 53
-	codeKafkaStorageError        int16 = 56
-	codeFetchSessionIDNotFound   int16 = 70
-	codeInvalidFetchSessionEpoch int16 = 71
-	codeTopicDeletionDisabled    int16 = 73
-	codeFencedLeaderEpoch        int16 = 74
-	codeUnknownLeaderEpoch       int16 = 75
-	codeUnsupportedCompression   int16 = 76
-	codeInvalidRecord            int16 = 87
-	codeUnknownTopicID           int16 = 100
-	codeInconsistentTopicID      int16 = 103
-	codeFetchSessionTopicID      int16 = 106
+	codeNone                      int16 = 0
+	codeOffsetOutOfRange          int16 = 1
+	codeCorruptMessage            int16 = 2
+	codeUnknownTopicOrPartition   int16 = 3
+	codeNotLeaderOrFollower       int16 = 6
+	codeRequestTimedOut           int16 = 7
+	codeMessageTooLarge           int16 = 10
+	codeCoordinatorLoadInProgress int16 = 14
+	codeCoordinatorNotAvailable   int16 = 15
+	codeInvalidTopic              int16 = 17
+	codeRecordListTooLarge        int16 = 18
+	codeInvalidRequiredAcks       int16 = 21
+	codeInconsistentGroupProtocol int16 = 23
+	codeInvalidGroupID            int16 = 24
+	codeInvalidTimestamp          int16 = 32
+	codeUnsupportedSASLMechanism  int16 = 33
+	codeUnsupportedVersion        int16 = 35
+	codeTopicAlreadyExists        int16 = 36
+	codeInvalidPartitions         int16 = 37
+	codeInvalidReplicationFactor  int16 = 38
+	codeInvalidReplicaAssignment  int16 = 39
+	codeInvalidConfig             int16 = 40
+	codeInvalidRequest            int16 = 42
+	codePolicyViolation           int16 = 44
+	codeOutOfOrderSequence        int16 = 45
+	codeDuplicateSequence         int16 = 46
+	codeInvalidProducerEpoch      int16 = 47
+	codeInvalidTxnState           int16 = 48
+	codeTransactionalIDAuth       int16 = 53
+	codeSecurityDisabled          int16 = 54
+	codeKafkaStorageError         int16 = 56
+	codeLogDirNotFound            int16 = 57
+	codeDelegationTokenNotAllowed int16 = 64
+	codeGroupIDNotFound           int16 = 69
+	codeFetchSessionIDNotFound    int16 = 70
+	codeInvalidFetchSessionEpoch  int16 = 71
+	codeTopicDeletionDisabled     int16 = 73
+	codeFencedLeaderEpoch         int16 = 74
+	codeUnknownLeaderEpoch        int16 = 75
+	codeUnsupportedCompression    int16 = 76
+	codeElectionNotNeeded         int16 = 84
+	codeNoReassignmentInProgress  int16 = 85
+	codeInvalidRecord             int16 = 87
+	codeThrottlingQuotaExceeded   int16 = 89
+	codeResourceNotFound          int16 = 91
+	codeDuplicateResource         int16 = 92
+	codeUnacceptableCredential    int16 = 93
+	codeFeatureUpdateFailed       int16 = 95
+	codeUnknownTopicID            int16 = 100
+	codeInconsistentTopicID       int16 = 103
+	codeTransactionalIDNotFound   int16 = 105
+	codeFetchSessionTopicID       int16 = 106
+	codeUnknownSubscriptionID     int16 = 117
+	codeTelemetryTooLarge         int16 = 118
+	codeInvalidRegularExpression  int16 = 128
 )
 
 // errorCodes is the one place where an error of ours becomes a code of Kafka's. The
@@ -112,6 +133,10 @@ var errorCodes = []struct {
 	{catalog.ErrStale, codeKafkaStorageError},
 	{catalog.ErrBroken, codeKafkaStorageError},
 	{catalog.ErrClosed, codeKafkaStorageError},
+
+	{coordinator.ErrLoading, codeCoordinatorLoadInProgress},
+	{coordinator.ErrOffline, codeCoordinatorNotAvailable},
+	{coordinator.ErrNoTopic, codeCoordinatorNotAvailable},
 
 	{context.DeadlineExceeded, codeRequestTimedOut},
 	{context.Canceled, codeRequestTimedOut},

@@ -19,13 +19,14 @@ import (
 )
 
 // sentinelPackages are those whose errors reach a handler.
-var sentinelPackages = []string{"batch", "catalog", "partition", "pidstore", "producer", "seglog"}
+var sentinelPackages = []string{"batch", "catalog", "coordinator", "group", "partition", "pidstore", "producer", "seglog"}
 
 // neverAnswered are sentinels that no request can meet: they end the start of the
 // process, or the offline tools.
 var neverAnswered = map[string]bool{
 	"catalog.ErrNewerFormat":      true,
 	"catalog.ErrForeignDirectory": true,
+	"group.ErrRecord":             true, // the coordinator leaves such a record out
 }
 
 // TestEverySentinelHasACode reads the sources: a new exported sentinel below this

@@ -6,13 +6,23 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ottla/internal/coordinator"
 	"ottla/internal/wire"
 )
 
+// withGroups is a broker that says it serves groups and must not be asked to.
+func withGroups() *Broker { return New(Options{Groups: new(coordinator.Coordinator)}) }
+
 func TestTable(t *testing.T) {
-	b := New(Options{})
-	if len(b.APIs()) != len(apiTable) {
-		t.Fatal("APIs are not the table")
+	if n := len(withGroups().APIs()); n != len(apiTable) {
+		t.Fatalf("%d APIs are not the table of %d", n, len(apiTable))
+	}
+	for _, a := range New(Options{}).APIs() {
+		for _, row := range apiTable {
+			if row.key == a.Key && row.groups {
+				t.Errorf("%s is served without a coordinator", row.name)
+			}
+		}
 	}
 	last := int16(-1)
 	for _, a := range apiTable {
@@ -52,7 +62,7 @@ func TestHandleRefusesWhatIsNotServed(t *testing.T) {
 }
 
 func TestAPIVersions(t *testing.T) {
-	b := New(Options{})
+	b := withGroups()
 	s := &wire.Session{}
 	answer := func(r *wire.Request) *kmsg.ApiVersionsResponse {
 		t.Helper()
@@ -71,8 +81,23 @@ func TestAPIVersions(t *testing.T) {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = version, "kgo", "1.2.3-rc.1"
 		resp := answer(&wire.Request{Version: version, Body: req})
-		if resp.Version != version || resp.ErrorCode != codeNone || len(resp.ApiKeys) != len(apiTable) || resp.FinalizedFeaturesEpoch != -1 {
+		if resp.Version != version || resp.ErrorCode != codeNone || len(resp.ApiKeys) != len(apiTable) {
 			t.Errorf("version %d: %+v", version, resp)
+		}
+		supported, finalized, epoch := 0, 0, int64(-1)
+		if version >= 3 {
+			finalized, epoch = 1, 0
+		}
+		if version >= 4 {
+			supported = 1
+		}
+		if len(resp.SupportedFeatures) != supported || len(resp.FinalizedFeatures) != finalized || resp.FinalizedFeaturesEpoch != epoch {
+			t.Errorf("version %d: features %+v, %+v of epoch %d", version, resp.SupportedFeatures, resp.FinalizedFeatures, resp.FinalizedFeaturesEpoch)
+		}
+		for _, f := range resp.FinalizedFeatures { // what kafka-features shows of Apache Kafka 4.3.1
+			if f.Name != "group.version" || f.MaxVersionLevel != 1 || f.MinVersionLevel != 1 {
+				t.Errorf("got %+v", f)
+			}
 		}
 	}
 	if s.ClientSoftwareName != "kgo" || s.ClientSoftwareVersion != "1.2.3-rc.1" {
