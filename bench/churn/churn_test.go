@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"ottla/internal/config"
 	"ottla/internal/disk"
@@ -106,29 +105,6 @@ func TestSampleFileIsChecked(t *testing.T) {
 		}
 		if _, _, err := readSample(name); err == nil {
 			t.Errorf("%q was accepted", content)
-		}
-	}
-}
-
-func TestHistogram(t *testing.T) {
-	var h, sum histogram
-	for us := 1; us <= 100_000; us++ {
-		h.record(time.Duration(us) * time.Microsecond)
-	}
-	sum.add(&h)
-	for _, q := range []float64{0.01, 0.5, 0.9, 0.99, 0.999} {
-		want := time.Duration(q*100_000) * time.Microsecond
-		if got := sum.quantile(q); got < want || got > want+want/8 {
-			t.Errorf("quantile %v: got %v, want %v or up to an eighth more", q, got, want)
-		}
-	}
-	if sum.quantile(1) != 100*time.Millisecond || sum.max != 100*time.Millisecond {
-		t.Errorf("max %v", sum.max)
-	}
-	for us := range 1 << 16 {
-		d := time.Duration(us) * time.Microsecond
-		if b := bucketOf(d); upperBound(b) < d || b > 0 && upperBound(b-1) >= d {
-			t.Fatalf("%v is in bucket %d, which ends at %v", d, b, upperBound(b))
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"ottla/bench/measure"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -126,7 +127,7 @@ func churn(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		ctx, cancel = context.WithTimeout(ctx, o.duration)
 		defer cancel()
 	}
-	before, err := readProcess(o.brokerPID)
+	before, err := measure.ReadProcess(o.brokerPID)
 	if err != nil {
 		return err
 	}
@@ -151,9 +152,9 @@ func churn(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.producers > 0 && (err == nil || s.done.Load() > 0) {
 		s.print(stdout, elapsed)
 	}
-	after, processErr := readProcess(o.brokerPID)
+	after, processErr := measure.ReadProcess(o.brokerPID)
 	if processErr == nil && o.brokerPID != 0 {
-		printProcess(stdout, before, after, s.done.Load())
+		measure.Print(stdout, before, after, s.done.Load(), "producer")
 	}
 	if probed != nil {
 		p := <-probed

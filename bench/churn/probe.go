@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"ottla/bench/measure"
 	"time"
 )
 
 // probeResult is what one well-behaved producer saw.
 type probeResult struct {
-	latency histogram
+	latency measure.Histogram
 	err     error
 }
 
@@ -61,11 +62,11 @@ func (r *probeResult) run(ctx context.Context, o options) error {
 		if code != 0 {
 			return fmt.Errorf("probe: Produce was answered with error %s", codeName(code))
 		}
-		r.latency.record(time.Since(begun))
+		r.latency.Record(time.Since(begun))
 		id.sequence++
 	}
 }
 
 func (r *probeResult) print(w io.Writer) {
-	fmt.Fprintf(w, "steady producer: %d batches, p50 %s  p99 %s  max %s\n", r.latency.count, r.latency.quantile(0.50), r.latency.quantile(0.99), r.latency.max)
+	fmt.Fprintf(w, "steady producer: %d batches, p50 %s  p99 %s  max %s\n", r.latency.Count, r.latency.Quantile(0.50), r.latency.Quantile(0.99), r.latency.Max)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"ottla/bench/measure"
 	"strings"
 	"sync"
 	"time"
@@ -105,7 +106,7 @@ type retryResult struct {
 	right   int64
 	moved   int64           // error 0, another offset: stored a second time, or remembered wrongly
 	refused map[int16]int64 // by error code
-	latency histogram
+	latency measure.Histogram
 }
 
 // retrySample sends every batch of the sample again. Each must be answered with error 0 and its first offset.
@@ -142,7 +143,7 @@ func retrySample(ctx context.Context, o options, stdout io.Writer) error {
 func (t *retryResult) add(r retryResult) {
 	t.right += r.right
 	t.moved += r.moved
-	t.latency.add(&r.latency)
+	t.latency.Add(&r.latency)
 	for code, n := range r.refused {
 		t.refused[code] += n
 	}
@@ -150,7 +151,7 @@ func (t *retryResult) add(r retryResult) {
 
 func (t *retryResult) print(w io.Writer, producers int, elapsed time.Duration) error {
 	fmt.Fprintf(w, "retried %d producers in %.2f s: %d batches answered with error 0 and their original offset\n", producers, elapsed.Seconds(), t.right)
-	fmt.Fprintf(w, "latency of a retry: p50 %s  p99 %s  max %s\n", t.latency.quantile(0.50), t.latency.quantile(0.99), t.latency.max)
+	fmt.Fprintf(w, "latency of a retry: p50 %s  p99 %s  max %s\n", t.latency.Quantile(0.50), t.latency.Quantile(0.99), t.latency.Max)
 	bad := t.moved
 	if t.moved > 0 {
 		fmt.Fprintf(w, "WRONG: %d batches answered with error 0 and another offset\n", t.moved)
@@ -219,7 +220,7 @@ func retryShare(ctx context.Context, o options, topic string, templates []templa
 }
 
 func (r *retryResult) count(code int16, offset int64, job retryJob) {
-	r.latency.record(time.Since(job.sent))
+	r.latency.Record(time.Since(job.sent))
 	switch {
 	case code != 0:
 		r.refused[code]++

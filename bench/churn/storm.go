@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"ottla/bench/measure"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ type storm struct {
 
 	mu struct {
 		sync.Mutex
-		latency histogram
+		latency measure.Histogram
 		refused map[int16]int64 // by error code
 	}
 }
@@ -80,7 +81,7 @@ func (s *storm) lane(templates []template) error {
 	err = p.run()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.latency.add(&p.latency)
+	s.mu.latency.Add(&p.latency)
 	for code, n := range p.refused {
 		s.mu.refused[code] += n
 	}
@@ -124,7 +125,7 @@ func (s *storm) print(w io.Writer, elapsed time.Duration) {
 	done := s.done.Load()
 	fmt.Fprintf(w, "%d producers, %d batches each, in %.2f s: %.0f producers/s\n", done, s.o.batches, elapsed.Seconds(), float64(done)/elapsed.Seconds())
 	fmt.Fprintf(w, "latency of a producer (id, then all its batches): p50 %s  p99 %s  max %s\n",
-		s.mu.latency.quantile(0.50), s.mu.latency.quantile(0.99), s.mu.latency.max)
+		s.mu.latency.Quantile(0.50), s.mu.latency.Quantile(0.99), s.mu.latency.Max)
 }
 
 // push is one producer in flight.
@@ -145,7 +146,7 @@ type pushes struct {
 	templates []template
 	init      []byte
 	slots     []push
-	latency   histogram
+	latency   measure.Histogram
 	refused   map[int16]int64
 	sample    []sampledProducer
 }
@@ -265,7 +266,7 @@ func (p *pushes) written(push *push, code int16, offset int64) {
 		return
 	}
 	p.storm.done.Add(1)
-	p.latency.record(time.Since(push.begun))
+	p.latency.Record(time.Since(push.begun))
 	if push.number%p.storm.step == 0 && p.storm.o.sample > 0 {
 		p.sample = append(p.sample, sampledProducer{
 			pid: push.batch.pid, epoch: push.batch.epoch, timeMillis: push.batch.timeMillis,
