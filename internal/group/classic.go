@@ -27,6 +27,10 @@ const (
 	// groupBytesMax bounds what the members of one classic group hold together, in bytes of ids, metadata and assignments.
 	groupBytesMax = 32 << 20
 
+	// rejoinWaitMin is the shortest wait for static members when a rebalance timeout is over and not one member has joined; with a
+	// rebalance timeout of 0 there would be no wait at all.
+	rejoinWaitMin = time.Second
+
 	// stringMax is the longest string that a record and the older versions of responses can hold, in bytes.
 	stringMax = math.MaxInt16
 

@@ -81,7 +81,7 @@ func (c *classicGroup) completeJoin(now time.Time, out *Output) {
 	}
 	if len(c.members) > 0 && !c.electJoined() {
 		// Only static members that did not come: wait until their sessions end.
-		c.startJoinTimer(now, timerJoin, c.rebalanceTimeout())
+		c.startJoinTimer(now, timerJoin, max(c.rebalanceTimeout(), rejoinWaitMin))
 		return
 	}
 	c.nextGeneration(now)

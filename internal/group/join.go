@@ -219,6 +219,7 @@ func (c *classicGroup) rejoinStatic(r *joinRequest, old *classicMember, id strin
 	c.update(m, r.JoinGroupRequest)
 	switch {
 	case c.state == stateStable && c.selectProtocol() == *c.protocol:
+		c.readSubscription()
 		c.record(r.out)
 		resp := c.joinResponse(m, false)
 		if r.Version >= 9 {
