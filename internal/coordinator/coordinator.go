@@ -19,7 +19,11 @@
 package coordinator
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"ottla/internal/coldstate"
 	"ottla/internal/group"
@@ -29,6 +33,9 @@ import (
 
 // Topic is the name of the internal topic that holds groups and committed offsets.
 const Topic = "__consumer_offsets"
+
+// ErrNoTopic says that __consumer_offsets does not exist. Options.Partition returns it.
+var ErrNoTopic = errors.New("coordinator: __consumer_offsets does not exist")
 
 // Defaults of Limits.
 const (
@@ -82,9 +89,29 @@ type Options struct {
 }
 
 // Coordinator hosts all groups. It is safe for concurrent use.
+//
+// Lock order: shard.mu, then the locks of queue, alarm and loads, under which nothing else is taken.
 type Coordinator struct {
-	o   Options
-	log *slog.Logger
+	o     Options
+	log   *slog.Logger
+	usage usage
+
+	shards struct {
+		sync.RWMutex
+		count int32    // partitions of __consumer_offsets when it was first seen; groups stay where they hash to
+		list  []*shard // by index
+	}
+	calls   atomic.Uint64 // the last call number given
+	queue   *queue
+	alarm   *alarm
+	loads   *loads
+	deleted *deletedTopics
+
+	offline  atomic.Bool
+	ctx      context.Context // ends when the coordinator closes
+	cancel   context.CancelFunc
+	stopOnce sync.Once
+	running  sync.WaitGroup // but the queue, which ends last
 }
 
 // New returns a coordinator that answers nothing but COORDINATOR_NOT_AVAILABLE until Start.
@@ -92,5 +119,151 @@ func New(o Options) *Coordinator {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{o: o, log: o.Logger}
+	o.Limits.setDefaults()
+	c := &Coordinator{o: o, log: o.Logger}
+	c.usage.metrics, c.usage.log = o.Metrics, o.Logger
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.queue = newQueue(c)
+	c.alarm = newAlarm(c)
+	c.loads = newLoads(c)
+	c.deleted = newDeletedTopics()
+	c.offline.Store(true)
+	return c
+}
+
+func (l *Limits) setDefaults() {
+	if l.LiveGroupsMax <= 0 {
+		l.LiveGroupsMax = LiveGroupsMaxDefault
+	}
+	if l.LiveMembersMax <= 0 {
+		l.LiveMembersMax = LiveMembersMaxDefault
+	}
+	if l.ParkedCallsMax <= 0 {
+		l.ParkedCallsMax = ParkedCallsMaxDefault
+	}
+	if l.PendingBytesMax <= 0 {
+		l.PendingBytesMax = PendingBytesMaxDefault
+	}
+}
+
+// Start begins to answer. What is in the log is loaded in the background.
+func (c *Coordinator) Start() {
+	c.offline.Store(false)
+	go c.queue.run()
+	for _, task := range []func(){c.alarm.run, c.loads.run, c.expireLoop, c.deleteLoop, c.flushLoop} {
+		c.running.Go(task)
+	}
+	c.loads.all()
+}
+
+// Close answers everything that waits with COORDINATOR_NOT_AVAILABLE, but for what is durable soon, and ends the background work.
+// The log must still be open, so that what was appended becomes durable; the cold store is closed by its owner afterwards. It is
+// called once, after Start.
+func (c *Coordinator) Close() {
+	c.stopOnce.Do(func() {
+		c.offline.Store(true)
+		c.cancel()
+		c.running.Wait()
+		c.abandonAll(codeNotAvailable)
+		c.queue.close()
+	})
+}
+
+// SetOffline has everything answered with COORDINATOR_NOT_AVAILABLE from now on: the data directory takes no more. It waits for
+// nothing.
+func (c *Coordinator) SetOffline(err error) {
+	if !c.offline.Swap(true) {
+		c.log.Error("consumer groups are offline until a restart", "error", err)
+		c.alarm.ring() // which abandons all
+	}
+}
+
+// EnsureTopic makes __consumer_offsets if it does not exist. It may wait for the disk.
+func (c *Coordinator) EnsureTopic() error {
+	if c.o.Partitions() > 0 {
+		return nil
+	}
+	if err := c.o.EnsureTopic(); err != nil {
+		return err
+	}
+	c.loads.all()
+	return nil
+}
+
+// PartitionFor is the partition of __consumer_offsets that holds a group; -1 while the topic does not exist.
+func (c *Coordinator) PartitionFor(groupID string) int32 {
+	if n := c.partitions(); n > 0 {
+		return shardOf(groupID, n)
+	}
+	return -1
+}
+
+// CleanableUpTo is the offset of a partition of __consumer_offsets from which on a start after a power loss would read its log: a
+// cleaner must not remove a tombstone at or above it. 0 if that is not known.
+func (c *Coordinator) CleanableUpTo(index int32) int64 {
+	p, err := c.o.Partition(index)
+	if err != nil {
+		return 0
+	}
+	check, found, err := c.o.Store.FlushedCheckpoint(p.Num())
+	if err != nil || !found {
+		return 0
+	}
+	return check.Offset
+}
+
+func (c *Coordinator) partitions() int32 {
+	c.shards.RLock()
+	n := c.shards.count
+	c.shards.RUnlock()
+	if n > 0 {
+		return n
+	}
+	c.shards.Lock()
+	defer c.shards.Unlock()
+	if c.shards.count == 0 {
+		c.shards.count = c.o.Partitions()
+		for i := len(c.shards.list); i < int(c.shards.count); i++ {
+			c.shards.list = append(c.shards.list, newShard(c, int32(i)))
+		}
+	}
+	return c.shards.count
+}
+
+// recount forgets how many partitions there were: the topic is another one.
+func (c *Coordinator) recount() {
+	c.shards.Lock()
+	defer c.shards.Unlock()
+	c.shards.count = 0
+}
+
+// all returns the shards there are.
+func (c *Coordinator) all() []*shard {
+	n := c.partitions()
+	c.shards.RLock()
+	defer c.shards.RUnlock()
+	return c.shards.list[:n:n]
+}
+
+// shard returns the shard of a group; nil while the topic does not exist.
+func (c *Coordinator) shard(id string) *shard {
+	n := c.partitions()
+	if n <= 0 {
+		return nil
+	}
+	c.shards.RLock()
+	defer c.shards.RUnlock()
+	return c.shards.list[shardOf(id, n)]
+}
+
+// abandonAll gives up all groups of all shards.
+func (c *Coordinator) abandonAll(code int16) {
+	c.shards.RLock()
+	list := c.shards.list
+	c.shards.RUnlock()
+	for _, s := range list {
+		s.mu.Lock()
+		s.abandonLocked(code)
+		s.mu.Unlock()
+	}
 }

@@ -4,26 +4,44 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ottla/internal/group"
 )
 
 // Future is an answer that may not be there yet. Wait is called at most once.
 type Future struct {
 	done     chan struct{}
 	response kmsg.Response // set before done is closed
-	// drop forgets the call behind it; nil when nothing has to be told.
-	drop func()
+	// refuse makes the answer if the request comes to nothing; nil gives a nil response.
+	refuse func(code int16) kmsg.Response
+
+	// Of a call that may be parked in a group:
+	shard *shard
+	group string
+	call  group.Call
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-func newFuture() *Future { return &Future{done: make(chan struct{})} }
+func newFuture(refuse func(code int16) kmsg.Response) *Future {
+	return &Future{done: make(chan struct{}), refuse: refuse}
+}
 
 // ready is a future that is done.
 func ready(r kmsg.Response) *Future { return &Future{done: closed, response: r} }
 
+// resolve gives the answer, once.
 func (f *Future) resolve(r kmsg.Response) {
 	f.response = r
 	close(f.done)
+}
+
+func (f *Future) fail(code int16) {
+	if f.refuse == nil {
+		f.resolve(nil)
+		return
+	}
+	f.resolve(f.refuse(code))
 }
 
 // Done says whether Wait would return at once.
@@ -43,8 +61,8 @@ func (f *Future) Wait(ctx context.Context) (kmsg.Response, error) {
 		return f.response, nil
 	case <-ctx.Done():
 	}
-	if f.drop != nil {
-		f.drop()
+	if f.shard != nil {
+		f.shard.drop(f)
 	}
 	return nil, ctx.Err()
 }

@@ -1,0 +1,352 @@
+package coordinator
+
+import (
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ottla/internal/group"
+)
+
+// Commit is one OffsetCommit, with the partitions that the broker found to exist.
+type Commit struct {
+	Request *kmsg.OffsetCommitRequest
+	// Response is the whole answer. It has the partitions of Request in its order, those that were refused with their code.
+	Response *kmsg.OffsetCommitResponse
+	// Partitions are those to commit.
+	Partitions []CommitPartition
+}
+
+// CommitPartition is one partition of a Commit.
+type CommitPartition struct {
+	Topic   string
+	TopicID [16]byte // zero: not known
+	// Request is what to commit.
+	Request *kmsg.OffsetCommitRequestTopicPartition
+	// Code is where in Commit.Response the partition's error code goes. It is written before the future is done, not later.
+	Code *int16
+}
+
+// refuse sets the code of all partitions that were to be committed.
+func (m *Commit) refuse(code int16) kmsg.Response {
+	for i := range m.Partitions {
+		*m.Partitions[i].Code = code
+	}
+	return m.Response
+}
+
+// CommitOffsets handles OffsetCommit. The future's answer is commit.Response. As Group it waits for at most one look-up.
+func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future {
+	c.o.Metrics.Requests.Inc()
+	id := commit.Request.Group
+	s := c.shard(id)
+	if s == nil {
+		return ready(commit.refuse(c.codeNoTopic()))
+	}
+	if code := c.overloaded(); code != 0 {
+		return ready(commit.refuse(code))
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, code := s.groupLocked(id, now)
+	if code != 0 {
+		return ready(commit.refuse(code))
+	}
+	defer s.settleLocked(l, now)
+	if code := s.commitAllowedLocked(l, commit.Request, now); code != 0 {
+		return ready(commit.refuse(code))
+	}
+	records := c.commitRecords(&commit, now)
+	f := newFuture(commit.refuse)
+	if len(records) == 0 {
+		l.answer(f, commit.Response)
+		return f
+	}
+	p, err := s.appendLocked(l, records, now)
+	if err != nil {
+		// The group is none the worse: it knows nothing of offsets.
+		if isFinal(err) {
+			c.SetOffline(err)
+		}
+		f.fail(codeOf(err))
+		return f
+	}
+	c.o.Metrics.Offsets.Add(float64(len(records)))
+	p.answers = append(p.answers, answer{f, commit.Response})
+	return f
+}
+
+// commitAllowedLocked is OffsetMetadataManager.validateOffsetCommit.
+func (s *shard) commitAllowedLocked(l *live, r *kmsg.OffsetCommitRequest, now time.Time) int16 {
+	if r.Generation >= 0 {
+		if err := s.simpleLocked(l); err != nil {
+			return codeNotAvailable
+		}
+	}
+	code := l.g.CommitAllowed(group.CommitCheck{
+		Member: r.MemberID, Instance: r.InstanceID, Epoch: r.Generation, Version: r.Version,
+	}, now)
+	if code == 0 {
+		l.g.Simple()
+	}
+	return code
+}
+
+// simpleLocked makes the group exist if it has offsets.
+func (s *shard) simpleLocked(l *live) error {
+	if l.g.Exists() {
+		return nil
+	}
+	some, err := s.hasOffsetsLocked(l)
+	if some {
+		l.g.Simple()
+	}
+	return err
+}
+
+// hasOffsetsLocked says whether the group has committed offsets, those on their way to the cold store included.
+func (s *shard) hasOffsetsLocked(l *live) (some bool, err error) {
+	touched := l.unappliedOffsets()
+	for _, removed := range touched {
+		if !removed {
+			return true, nil
+		}
+	}
+	prefix := groupPrefix(spaceOffset, l.g.ID())
+	var from []byte
+	for more := true; more && !some && err == nil; {
+		from, more, err = s.c.o.Store.ScanBytes(s.mu.p.Num(), prefix, from, 1+len(touched), func(key, _ []byte) ([]byte, error) {
+			_, removed := touched[string(key)]
+			some = some || !removed
+			return nil, nil
+		})
+	}
+	return some, err
+}
+
+// unappliedOffsets are the offsets that the group's appends on the way to the cold store set or remove, by their key there.
+func (l *live) unappliedOffsets() map[string]bool {
+	var out map[string]bool
+	for _, p := range l.unapplied {
+		for _, r := range p.records {
+			key, kind, _, err := coldKey(r.Key)
+			if err != nil || kind != group.KindOffset {
+				continue
+			}
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[string(key)] = r.Value == nil
+		}
+	}
+	return out
+}
+
+// commitRecords makes the records of a commit and sets the codes of all its partitions.
+func (c *Coordinator) commitRecords(m *Commit, now time.Time) []group.Record {
+	records := make([]group.Record, 0, len(m.Partitions))
+	expires := int64(-1)
+	if r := m.Request.RetentionTimeMillis; r != -1 {
+		expires = now.UnixMilli() + r
+	}
+	for _, p := range m.Partitions {
+		metadata := ""
+		if p.Request.Metadata != nil {
+			metadata = *p.Request.Metadata
+		}
+		if longer(metadata, int(c.o.Offsets.MetadataBytesMax)) {
+			*p.Code = kerr.OffsetMetadataTooLarge.Code
+			continue
+		}
+		*p.Code = 0
+		v := offsetValue{
+			offset: p.Request.Offset, epoch: max(p.Request.LeaderEpoch, -1), metadata: metadata,
+			committed: now.UnixMilli(), expires: expires, topicID: p.TopicID,
+		}
+		records = append(records, group.Record{
+			Key: offsetRecordKey(m.Request.Group, p.Topic, p.Request.Partition), Value: v.encode(),
+		})
+	}
+	return records
+}
+
+// longer compares as Java does, in UTF-16 units.
+func longer(s string, unitsMax int) bool {
+	if len(s) <= unitsMax {
+		return false
+	}
+	units := 0
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		s = s[size:]
+		if units++; r > 0xffff {
+			units++
+		}
+	}
+	return units > unitsMax
+}
+
+// FetchOffsets handles OffsetFetch for one group. Topics are found by name; nil asks for all. Where a TopicID is given, offsets
+// committed for another topic of that name do not count. The answer has the names and ids of the request, names alone if all were
+// asked for. It reads the disk, and with requireStable waits until offsets that are being committed are durable: call it from Wait.
+// The error is ctx's.
+func (c *Coordinator) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, requireStable bool) (kmsg.OffsetFetchResponseGroup, error) {
+	out := kmsg.NewOffsetFetchResponseGroup()
+	out.Group = req.Group
+	s := c.shard(req.Group)
+	if s == nil {
+		out.ErrorCode = c.codeNoTopic()
+		return out, nil
+	}
+	num, wait, code := s.fetchAllowed(req, requireStable)
+	if wait != nil {
+		if _, err := wait.Wait(ctx); err != nil {
+			return out, err
+		}
+	}
+	var err error
+	switch {
+	case code != 0:
+	case req.Topics == nil:
+		err = c.fetchAll(num, &out)
+	default:
+		err = c.fetchSome(num, req, &out)
+	}
+	if err != nil {
+		c.log.Warn("committed offsets could not be read", "group", req.Group, "error", err)
+		code = codeNotAvailable
+	}
+	if code != 0 {
+		out.ErrorCode, out.Topics = code, nil
+	}
+	return out, ctx.Err()
+}
+
+// fetchAllowed is OffsetMetadataManager.validateOffsetFetch. The future is done when all that is appended now is applied.
+func (s *shard) fetchAllowed(req *kmsg.OffsetFetchRequestGroup, stable bool) (num uint64, wait *Future, code int16) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if code := s.enterLocked(); code != 0 {
+		return 0, nil, code
+	}
+	num = s.mu.p.Num()
+	l := s.mu.groups[req.Group]
+	asMember := req.MemberEpoch >= 0 || req.MemberID != nil && *req.MemberID != ""
+	if l == nil && asMember {
+		if l, code = s.groupLocked(req.Group, now); code != 0 {
+			return num, nil, code
+		}
+		defer s.settleLocked(l, now)
+	}
+	if l == nil {
+		return num, nil, 0
+	}
+	if asMember && !l.broken {
+		code = l.g.FetchAllowed(*memberOr(req.MemberID), req.MemberEpoch)
+	}
+	if stable && code == 0 {
+		wait = l.appliedLocked()
+	}
+	return num, wait, code
+}
+
+func memberOr(id *string) *string {
+	if id == nil {
+		return new(string)
+	}
+	return id
+}
+
+// appliedLocked returns what is done when all appends of the group are applied; nil if they are. The shard is locked.
+func (l *live) appliedLocked() *Future {
+	if len(l.unapplied) == 0 {
+		return nil
+	}
+	f := newFuture(nil)
+	l.answer(f, nil)
+	return f
+}
+
+func (c *Coordinator) fetchAll(num uint64, out *kmsg.OffsetFetchResponseGroup) error {
+	prefix := groupPrefix(spaceOffset, out.Group)
+	var from []byte
+	for more := true; more; {
+		var err error
+		from, more, err = c.o.Store.ScanBytes(num, prefix, from, scanChunk, func(key, val []byte) ([]byte, error) {
+			topic, index, err := splitOffsetKey(key[len(prefix):])
+			if err != nil {
+				return nil, err
+			}
+			v, err := decodeOffset(val)
+			if err != nil {
+				c.o.Metrics.BadRecords.Inc()
+				return nil, nil
+			}
+			if n := len(out.Topics); n == 0 || out.Topics[n-1].Topic != topic {
+				t := kmsg.NewOffsetFetchResponseGroupTopic()
+				t.Topic = topic
+				out.Topics = append(out.Topics, t)
+			}
+			t := &out.Topics[len(out.Topics)-1]
+			t.Partitions = append(t.Partitions, fetched(index, v))
+			return nil, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Coordinator) fetchSome(num uint64, req *kmsg.OffsetFetchRequestGroup, out *kmsg.OffsetFetchResponseGroup) error {
+	out.Topics = make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(req.Topics))
+	var val []byte
+	for _, rt := range req.Topics {
+		t := kmsg.NewOffsetFetchResponseGroupTopic()
+		t.Topic, t.TopicID = rt.Topic, rt.TopicID
+		t.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(rt.Partitions))
+		for _, index := range rt.Partitions {
+			var found bool
+			var err error
+			val, found, err = c.o.Store.GetBytes(num, offsetColdKey(req.Group, rt.Topic, index), val[:0])
+			if err != nil {
+				return err
+			}
+			var v *offsetValue
+			if found {
+				if v, err = decodeOffset(val); err != nil {
+					c.o.Metrics.BadRecords.Inc()
+				}
+			}
+			if v != nil && otherTopic(v.topicID, rt.TopicID) {
+				v = nil
+			}
+			t.Partitions = append(t.Partitions, fetched(index, v))
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return nil
+}
+
+// otherTopic says that two ids are both known and not the same (OffsetMetadataManager.isMismatchedTopicId).
+func otherTopic(a, b [16]byte) bool {
+	none := [16]byte{}
+	return a != none && b != none && a != b
+}
+
+// fetched is the answer for one partition; v is nil when nothing is committed.
+func fetched(index int32, v *offsetValue) kmsg.OffsetFetchResponseGroupTopicPartition {
+	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	p.Partition = index
+	if v == nil {
+		p.Offset, p.LeaderEpoch, p.Metadata = -1, -1, new(string)
+		return p
+	}
+	p.Offset, p.LeaderEpoch, p.Metadata = v.offset, v.epoch, &v.metadata
+	return p
+}
