@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+bash "$(dirname "${BASH_SOURCE[0]}")/../native.sh" &&
+  exec bash "$(dirname "${BASH_SOURCE[0]}")/../install.sh" @confluentinc/kafka-javascript confluentinc-kafka-javascript
