@@ -17,14 +17,15 @@ func (h Header) DeleteHorizon() (ms int64, ok bool) {
 // Filter drops records of stored batches, as Kafka's MemoryRecords.filterTo does.
 // It keeps a buffer between calls and must not be used concurrently.
 type Filter struct {
-	// Keep judges each record, in order. The key is the filter's again when Keep
-	// returns; a nil one is Kafka's null.
+	// Keep judges each record, once and in order. The key is the filter's again when
+	// Keep returns; a nil one is Kafka's null.
 	Keep func(offset int64, key []byte, hasValue bool) bool
 	// Horizon becomes the delete horizon of a batch that keeps a record without a
 	// value and has none yet. NoTimestamp: it stays without.
 	Horizon int64
 
 	records []byte
+	stays   []bool // by index, of the batch at hand
 }
 
 // Filtered says what became of a batch.
@@ -46,14 +47,8 @@ func (f *Filter) Apply(dst []byte, b Batch) ([]byte, Filtered, error) {
 	}
 	defer data.release()
 	payload := data.data
-	var out Filtered
-	tombstones, err := f.walk(&h, payload, func(_ *rawRecord, keep bool) {
-		if keep {
-			out.Kept++
-		} else {
-			out.Dropped++
-		}
-	})
+	f.stays = f.stays[:0]
+	out, tombstones, err := f.judge(&h, payload)
 	if err != nil {
 		return dst, Filtered{}, err
 	}
@@ -81,7 +76,8 @@ func (f *Filter) Walk(b Batch) error {
 		return err
 	}
 	defer data.release()
-	_, err = f.walk(&h, data.data, func(*rawRecord, bool) {})
+	f.stays = f.stays[:0]
+	_, _, err = f.judge(&h, data.data)
 	return err
 }
 
@@ -93,33 +89,36 @@ func (b Batch) unfold(h *Header) (unfolded, error) {
 	return decompressPooled(h.Codec(), b.payload(), storedBytesMax)
 }
 
-// walk judges every record and tells visit. It says whether one without a value
-// stays.
-func (f *Filter) walk(h *Header, payload []byte, visit func(r *rawRecord, keep bool)) (tombstones bool, err error) {
+// judge asks Keep for every record and notes the answers.
+func (f *Filter) judge(h *Header, payload []byte) (out Filtered, tombstones bool, err error) {
 	w := walker{b: payload}
 	var r rawRecord
 	last := int32(-1)
 	for i := range int(h.RecordCount) {
 		if !w.next(&r) {
-			return false, w.err(i)
+			return out, false, w.err(i)
 		}
 		if r.offsetDelta <= last || r.offsetDelta > h.LastOffsetDelta {
-			return false, fmt.Errorf("record %d has offset delta %d after %d, last of the batch %d: %w",
+			return out, false, fmt.Errorf("record %d has offset delta %d after %d, last of the batch %d: %w",
 				i, r.offsetDelta, last, h.LastOffsetDelta, ErrInvalidRecord)
 		}
 		last = r.offsetDelta
-		keep := f.Keep(h.BaseOffset+int64(r.offsetDelta), r.key, r.value != nil)
-		tombstones = tombstones || keep && r.value == nil
-		visit(&r, keep)
+		stays := f.Keep(h.BaseOffset+int64(r.offsetDelta), r.key, r.value != nil)
+		f.stays = append(f.stays, stays)
+		if stays {
+			out.Kept++
+			tombstones = tombstones || r.value == nil
+		} else {
+			out.Dropped++
+		}
 	}
 	if !w.done() {
-		return false, w.err(int(h.RecordCount))
+		return out, false, w.err(int(h.RecordCount))
 	}
-	return tombstones, nil
+	return out, tombstones, nil
 }
 
-// rebuild writes the batch with the records that stay. Keep is asked a second time and
-// must answer the same. The base timestamp becomes the first record's, or the horizon.
+// rebuild writes the batch with the records that stay. Its base timestamp becomes that of the first one, or the horizon.
 func (f *Filter) rebuild(dst []byte, h Header, payload []byte, setHorizon bool) ([]byte, error) {
 	old := h.BaseTimestamp
 	_, fixed := h.DeleteHorizon()
@@ -129,11 +128,16 @@ func (f *Filter) rebuild(dst []byte, h Header, payload []byte, setHorizon bool) 
 	if !h.LogAppendTime() {
 		h.MaxTimestamp = NoTimestamp
 	}
-	count := int32(0)
+	h.RecordCount = 0
 	f.records = f.records[:0]
-	_, err := f.walk(&h, payload, func(r *rawRecord, keep bool) {
-		if !keep {
-			return
+	w := walker{b: payload}
+	var r rawRecord
+	for i, stays := range f.stays {
+		if !w.next(&r) {
+			return dst, w.err(i)
+		}
+		if !stays {
+			continue
 		}
 		timestamp := old + r.timestampDelta
 		if !fixed {
@@ -143,14 +147,10 @@ func (f *Filter) rebuild(dst []byte, h Header, payload []byte, setHorizon bool) 
 			h.MaxTimestamp = max(h.MaxTimestamp, timestamp)
 		}
 		r.timestampDelta = timestamp - h.BaseTimestamp
-		f.records = appendRaw(f.records, r)
-		count++
-	})
-	if err != nil {
-		return dst, err
+		f.records = appendRaw(f.records, &r)
+		h.RecordCount++
 	}
-	h.RecordCount = count
-	dst, err = appendBatch(dst, h, h.Codec(), LevelDefault, f.records)
+	dst, err := appendBatch(dst, h, h.Codec(), LevelDefault, f.records)
 	if cap(f.records) > filterBufferBytesMax {
 		f.records = nil
 	}

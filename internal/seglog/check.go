@@ -34,6 +34,7 @@ type checker struct {
 	problems []Problem
 	bases    []int64
 	epochs   []epochStart // as the batches have them
+	holes    int64        // below, offsets may be missing: the log was compacted
 }
 
 // CheckLog verifies a log's directory without changing it: names, every batch with its checksum, the order of offsets,
@@ -65,7 +66,7 @@ func (c *checker) run() error {
 	}
 	end := int64(0)
 	for i, base := range c.bases {
-		if i > 0 && base != end && end >= 0 {
+		if i > 0 && base != end && end >= 0 && !c.holeAllowed(end, base) {
 			c.report(segmentName(base, logSuffix), false, "segment starts at offset %d, the one before ends at %d", base, end)
 		}
 		if end, err = c.segment(base, i == len(c.bases)-1); err != nil {
@@ -93,8 +94,10 @@ func (c *checker) names(names []string) {
 		case isSegment && !live:
 			c.report(name, true, "index without a log")
 		case isSegment, name == epochFileName, name == metadataFileName, name == startFileName:
-		case strings.HasSuffix(name, tempSuffix):
+		case strings.HasSuffix(name, tempSuffix), strings.HasSuffix(name, cleanedSuffix):
 			c.report(name, true, "file that was not finished")
+		case isSwap(name):
+			c.report(name, true, "cleaned segment that is not in its place yet")
 		default:
 			c.report(name, false, "not a file of a log")
 		}
@@ -112,8 +115,10 @@ func (c *checker) start() (startFile, error) {
 	s, err := readStart(c.fsys, filepath.Join(c.dir, startFileName))
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion) {
 		c.report(startFileName, false, "%v", err)
+		c.holes = math.MaxInt64 // nobody knows
 		return startFile{}, nil
 	}
+	c.holes = s.holes
 	// Segments whose unlinking was under way are not part of the log any more.
 	for len(c.bases) > 1 && c.bases[1] <= s.start {
 		c.report(segmentName(c.bases[0], logSuffix), true, "segment lies below the log start %d", s.start)
@@ -121,6 +126,9 @@ func (c *checker) start() (startFile, error) {
 	}
 	return s, err
 }
+
+// holeAllowed says whether the cleaner may have removed what is missing.
+func (c *checker) holeAllowed(from, to int64) bool { return to > from && to <= c.holes }
 
 // checkedBatch is what index checks need of a batch.
 type checkedBatch struct {
@@ -164,13 +172,16 @@ func (c *checker) segment(base int64, active bool) (end int64, err error) {
 			return 0, err
 		}
 		c.batch(name, h, pos, end, base)
+		if h.RecordCount == 0 {
+			h.MaxTimestamp = batch.NoTimestamp
+		}
 		ix.batch(checkedBatch{pos, h.LastOffset(), h.MaxTimestamp})
 		end = max(end, h.LastOffset()+1)
 	}
 }
 
 func (c *checker) batch(name string, h batch.Header, pos, expected, base int64) {
-	if h.BaseOffset != expected {
+	if h.BaseOffset != expected && !c.holeAllowed(expected, h.BaseOffset) {
 		c.report(name, false, "batch at %d has offset %d, expected %d", pos, h.BaseOffset, expected)
 	}
 	if h.LastOffset()-base > math.MaxInt32 {
@@ -291,7 +302,7 @@ func (c *checker) checkEpochs(start int64) error {
 		i, ok := slices.BinarySearchFunc(found, e, func(a, b epochStart) int { return cmp.Compare(a.epoch, b.epoch) })
 		if !ok {
 			c.report(epochFileName, true, "epoch %d, which begins at offset %d, is missing", e.epoch, e.offset)
-		} else if at := found[i].offset; at != e.offset && (at > e.offset || e.offset > max(start, c.bases[0])) {
+		} else if at := found[i].offset; at != e.offset && (at > e.offset || e.offset > max(start, c.bases[0], c.holes)) {
 			c.report(epochFileName, true, "epoch %d begins at offset %d, the batches say %d", e.epoch, at, e.offset)
 		}
 	}
@@ -304,6 +315,13 @@ func RepairLog(fsys disk.FS, dir string) ([]Problem, error) {
 	problems, err := CheckLog(fsys, dir)
 	if err != nil {
 		return problems, err
+	}
+	if swapped, err := repairSwaps(fsys, dir, problems); err != nil {
+		return problems, fmt.Errorf("repair %s: %w", dir, err)
+	} else if swapped {
+		if problems, err = CheckLog(fsys, dir); err != nil {
+			return problems, err
+		}
 	}
 	epochs := false
 	bases := map[int64]bool{}
@@ -336,6 +354,18 @@ func RepairLog(fsys disk.FS, dir string) ([]Problem, error) {
 		}
 	}
 	return CheckLog(fsys, dir)
+}
+
+// repairSwaps puts the cleaned segments in their places that a crash has left behind.
+func repairSwaps(fsys disk.FS, dir string, problems []Problem) (swapped bool, err error) {
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return isSwap(p.File) }) {
+		return false, nil
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return false, err
+	}
+	return finishSwaps(fsys, dir, names)
 }
 
 func repairIndexes(fsys disk.FS, dir string, bases map[int64]bool) error {

@@ -80,7 +80,11 @@ func dumpText(fsys disk.FS, name, file string, out *printer) error {
 		}
 		s, err := decodeStart(b)
 		if err == nil {
-			out.f("logStartOffset: %d recoveryPoint: %d\n", s.start, s.recovery)
+			out.f("logStartOffset: %d recoveryPoint: %d", s.start, s.recovery)
+			if s.holes > 0 {
+				out.f(" cleanedUpTo: %d holesBelow: %d", s.cleaned, s.holes)
+			}
+			out.f("\n")
 		}
 		return out.content(err)
 	}

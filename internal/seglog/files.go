@@ -22,6 +22,8 @@ const (
 	metadataBytesMax = 4 << 10
 	startBytesMax    = 4 << 10
 	startFileVersion = 1
+	// startFileVersionCleaned is that of a log that was compacted, which knows two more offsets.
+	startFileVersionCleaned = 2
 )
 
 // epochStart says that batches from offset on carry the epoch.
@@ -121,10 +123,19 @@ func decodeMetadata(b []byte) (topicID [16]byte, err error) {
 type startFile struct {
 	start    int64 // nothing below may be read again
 	recovery int64 // everything below is durable; a segment starts here
+	cleaned  int64 // the cleaner goes on here: below, it has removed what is superseded
+	holes    int64 // below, offsets may be missing because the cleaner has removed them; at least cleaned
 }
 
 func encodeStart(s startFile) []byte {
-	out := fmt.Appendf(nil, "log-start-offset %d\nstart %d\nrecovery %d\n", startFileVersion, s.start, s.recovery)
+	version := startFileVersion
+	if s.cleaned > 0 || s.holes > 0 {
+		version = startFileVersionCleaned
+	}
+	out := fmt.Appendf(nil, "log-start-offset %d\nstart %d\nrecovery %d\n", version, s.start, s.recovery)
+	if version == startFileVersionCleaned {
+		out = fmt.Appendf(out, "cleaned %d\nholes %d\n", s.cleaned, s.holes)
+	}
 	return fmt.Appendf(out, "crc32c %08x\n", crc32.Checksum(out, castagnoli))
 }
 
@@ -133,8 +144,8 @@ func decodeStart(b []byte) (startFile, error) {
 	if _, err := fmt.Fscanf(bytes.NewReader(b), "log-start-offset %d\n", &version); err != nil {
 		return startFile{}, fmt.Errorf("%w: log start file does not begin as one", ErrCorrupt)
 	}
-	if version != startFileVersion {
-		return startFile{}, fmt.Errorf("%w: log start file version %d, expected %d", ErrVersion, version, startFileVersion)
+	if version != startFileVersion && version != startFileVersionCleaned {
+		return startFile{}, fmt.Errorf("%w: log start file version %d, expected at most %d", ErrVersion, version, startFileVersionCleaned)
 	}
 	i := bytes.LastIndex(b, []byte("crc32c "))
 	if i < 0 || string(b[i:]) != fmt.Sprintf("crc32c %08x\n", crc32.Checksum(b[:i], castagnoli)) {
@@ -144,6 +155,11 @@ func decodeStart(b []byte) (startFile, error) {
 	rest := bytes.NewReader(b[bytes.IndexByte(b, '\n')+1 : i])
 	if _, err := fmt.Fscanf(rest, "start %d\nrecovery %d\n", &s.start, &s.recovery); err != nil || s.start < 0 || s.recovery < 0 {
 		return startFile{}, fmt.Errorf("%w: log start file offsets", ErrCorrupt)
+	}
+	if version == startFileVersionCleaned {
+		if _, err := fmt.Fscanf(rest, "cleaned %d\nholes %d\n", &s.cleaned, &s.holes); err != nil || s.cleaned < 0 || s.holes < s.cleaned {
+			return startFile{}, fmt.Errorf("%w: log start file offsets of the cleaner", ErrCorrupt)
+		}
 	}
 	return s, nil
 }

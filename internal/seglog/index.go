@@ -74,7 +74,7 @@ var noTimestamp = TimestampOffset{Offset: -1, Timestamp: batch.NoTimestamp, Lead
 
 // add takes the batch at pos.
 func (b *indexBuilder) add(h *batch.Header, pos int64) {
-	if h.MaxTimestamp > b.max.Timestamp {
+	if h.RecordCount > 0 && h.MaxTimestamp > b.max.Timestamp {
 		b.max = TimestampOffset{Offset: h.LastOffset(), Timestamp: h.MaxTimestamp, LeaderEpoch: h.LeaderEpoch}
 	}
 	if b.since > b.interval && len(b.offsets) < b.limit {
@@ -158,12 +158,19 @@ func searchIndex(f disk.File, n int, entryBytes int, atMost func(entry []byte) b
 // file of a segment that holds data is corrupt: it has to be rebuilt.
 func (s *segment) withIndex(suffix string, entryBytes int64, n int, fn func(f disk.File, n int) error) error {
 	f, err := s.log.store.fs.Open(s.path(suffix))
-	if errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
+		defer f.Close()
+	}
+	switch {
+	case s.replaced.Load(): // looked at after the open: the name is another segment's only after the mark
+		if f, n, err = s.frozen[suffix], -1, nil; f == nil {
+			return fmt.Errorf("%w: %s is another segment's by now", ErrCorrupt, s.path(suffix))
+		}
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s is missing", ErrCorrupt, s.path(suffix))
-	} else if err != nil {
+	case err != nil:
 		return s.log.ioError("open index", err)
 	}
-	defer f.Close()
 	if n < 0 {
 		if n, err = indexSize(f, entryBytes); err != nil {
 			return err

@@ -12,14 +12,18 @@ import (
 // readCursors is how many ends of earlier reads a log remembers, so that a consumer that reads on needs no index.
 const readCursors = 4
 
-// cursor says that the batch at or after offset begins at pos of segment base.
-type cursor struct{ offset, base, pos int64 }
+// cursor says that the batch at or after offset begins at pos of the segment.
+type cursor struct {
+	seg         *segment
+	offset, pos int64
+}
 
 // Log is one partition's directory: an append-only sequence of batches in segments.
 //
 // Locks, in the order in which they may be taken; no other is taken under a later one:
 //
-//	trimMu    serialises what moves the log start. Held across I/O and BeforeTrim.
+//	cleanMu   held by a cleaning from its begin to its end; see clean.go.
+//	trimMu    serialises what moves the log start or drops segments. Held across I/O and BeforeTrim.
 //	appendMu  serialises appends, rolls and index flushes of the active segment. Held across write(2), never fsync.
 //	mu        guards the fields below. Held for memory accesses only.
 //	Store.mu  the committer's queue.
@@ -49,7 +53,12 @@ type Log struct {
 	touched  atomic.Bool // used since the janitor last looked
 	hot      atomic.Bool // may hold open files or a tail
 
+	cleanMu   sync.Mutex
+	stopClean atomic.Bool  // the cleaning under way, if any, is to end: the log is being closed
+	cleaned   atomic.Int64 // as in the start file; written under trimMu
+
 	trimMu        sync.Mutex
+	holes         int64 // as in the start file; guarded by trimMu
 	recoveryPoint int64 // as in the start file; guarded by trimMu
 	startFile     int64 // log start as in the start file; guarded by trimMu
 
@@ -229,6 +238,7 @@ func (l *Log) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
+	l.endCleaning()
 	err := l.settle()
 	l.appendMu.Lock()
 	perr := l.cutTornLocked()

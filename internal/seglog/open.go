@@ -91,9 +91,9 @@ func (r *recovery) run() error {
 	if err := r.directory(); err != nil {
 		return err
 	}
-	names, err := l.store.fs.List(l.dir)
+	names, err := r.names()
 	if err != nil {
-		return l.ioError("list", err)
+		return err
 	}
 	if err := r.startAndTrust(); err != nil {
 		return err
@@ -145,6 +145,25 @@ func (r *recovery) directory() error {
 	}
 }
 
+// names lists the directory, after it has finished what the cleaner had begun for good.
+func (r *recovery) names() ([]string, error) {
+	l := r.l
+	for {
+		names, err := l.store.fs.List(l.dir)
+		if err != nil {
+			return nil, l.ioError("list", err)
+		}
+		again, err := finishSwaps(l.store.fs, l.dir, names)
+		if err != nil {
+			return nil, l.ioError("put a cleaned segment in its place", err)
+		}
+		if !again {
+			return names, nil
+		}
+		l.store.logger.Info("put a cleaned segment in its place", "log", l.name)
+	}
+}
+
 // startAndTrust reads the log start file. A damaged one costs the log its start, not its data: records that were
 // deleted before may be seen again.
 func (r *recovery) startAndTrust() error {
@@ -157,6 +176,8 @@ func (r *recovery) startAndTrust() error {
 		return err
 	}
 	l.startFile, l.recoveryPoint, l.mu.pointNoted = s.start, s.recovery, s.recovery
+	l.holes = s.holes
+	l.cleaned.Store(s.cleaned)
 	r.start, r.fileStart = s.start, s.start
 	if r.o.HasCheckpoint {
 		r.trust = r.o.Checkpoint
@@ -185,7 +206,7 @@ func (r *recovery) segments(names []string) error {
 	for _, name := range names {
 		base, isSegment := anySegmentBase(name)
 		_, live := slices.BinarySearch(bases[first:], base)
-		if isSegment && !live || strings.HasSuffix(name, tempSuffix) {
+		if isSegment && !live || strings.HasSuffix(name, tempSuffix) || strings.HasSuffix(name, cleanedSuffix) {
 			if err := r.remove(name); err != nil {
 				return err
 			}

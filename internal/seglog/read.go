@@ -13,6 +13,7 @@ import (
 // view is a segment that a reader may use up to limit, with a reference.
 type view struct {
 	s      *segment
+	end    int64 // first offset behind the segment
 	limit  int64 // committed bytes
 	onFile int   // offset index entries on file, below zero: ask the file
 	// timesOnFile is the same for the time index.
@@ -72,7 +73,7 @@ func (l *Log) viewAt(offset int64) (v view, next int64, err error) {
 // viewLocked takes a reference of segment i, if anything in it is committed.
 func (l *Log) viewLocked(i int) view {
 	s := l.mu.segments[i]
-	v := view{s: s, limit: s.size, onFile: -1, timesOnFile: -1, hint: -1}
+	v := view{s: s, end: l.segmentEndLocked(i), limit: s.size, onFile: -1, timesOnFile: -1, hint: -1}
 	switch c := l.mu.committed; {
 	case s.base > c.SegmentBase:
 		return view{}
@@ -90,7 +91,7 @@ func (l *Log) viewLocked(i int) view {
 // that is still in memory.
 func (l *Log) hintLocked(s *segment, offset int64) int64 {
 	for _, c := range l.mu.cursors {
-		if c.base == s.base && c.offset == offset && c.pos > 0 {
+		if c.seg == s && c.offset == offset && c.pos > 0 {
 			return c.pos
 		}
 	}
@@ -111,6 +112,9 @@ func (l *Log) hintLocked(s *segment, offset int64) int64 {
 func (l *Log) remember(c cursor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c.seg.dropped.Load() {
+		return // of no use to anybody, and not to be kept from the garbage collector
+	}
 	l.mu.cursors[l.mu.cursorNext%readCursors] = c
 	l.mu.cursorNext++
 }
@@ -141,7 +145,7 @@ func (l *Log) readView(dst []byte, v view, offset int64, bytesMax int, atLeastOn
 	if err != nil && whole == 0 {
 		return dst[:n], fmt.Errorf("%s: segment %d at %d: %w", l.name, v.s.base, pos, err)
 	}
-	l.remember(cursor{offset: last + 1, base: v.s.base, pos: pos + int64(whole)})
+	l.remember(cursor{seg: v.s, offset: last + 1, pos: pos + int64(whole)})
 	return dst[:n+whole], nil
 }
 
@@ -270,6 +274,9 @@ func (l *Log) reindexClosed(s *segment) error {
 	defer l.rebuildMu.Unlock()
 	if l.deleted.Load() {
 		return fmt.Errorf("%w: %s", ErrClosed, l.name)
+	}
+	if s.replaced.Load() {
+		return fmt.Errorf("%w: the index of segment %d of %s is another's by now", ErrCorrupt, s.base, l.name)
 	}
 	l.mu.Lock()
 	size := s.size

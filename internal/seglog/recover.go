@@ -36,7 +36,7 @@ func (r *recovery) repairTail() error {
 	}
 	for ; i < len(l.mu.segments); i++ {
 		s := l.mu.segments[i]
-		if s.base != expected && pos == 0 {
+		if s.base != expected && pos == 0 && !r.holeAllowed(expected, s.base) {
 			return r.removeFrom(i, fmt.Sprintf("segment %d does not follow offset %d", s.base, expected))
 		}
 		valid, next, err := r.checkSegment(s, pos, expected)
@@ -190,7 +190,7 @@ func (r *recovery) checkSegment(s *segment, pos, expected int64) (valid, next in
 		if err == nil {
 			err = sc.verify(h)
 		}
-		if err == nil && h.BaseOffset != expected {
+		if err == nil && h.BaseOffset != expected && !r.holeAllowed(expected, h.BaseOffset) {
 			err = fmt.Errorf("%w: base offset %d, expected %d", ErrCorrupt, h.BaseOffset, expected)
 		}
 		switch {
@@ -201,6 +201,12 @@ func (r *recovery) checkSegment(s *segment, pos, expected int64) (valid, next in
 		}
 		expected = h.LastOffset() + 1
 	}
+}
+
+// holeAllowed says whether offsets may be missing: the cleaner removes some, far in front of what has to be checked. Only
+// where the start file is lost, which knows how far it went, nobody can tell.
+func (r *recovery) holeAllowed(from, to int64) bool {
+	return to > from && (to <= r.l.holes || r.startLost)
 }
 
 // makeDurable cuts the segment at valid, writes [from, valid) again in place, and fsyncs it.

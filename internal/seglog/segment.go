@@ -41,7 +41,11 @@ type segment struct {
 	// closedDirty says that the cache closed the file while unsynced. A new descriptor might not be told of a failed
 	// write-back, so the pass must use syncfs, which is.
 	closedDirty atomic.Bool
-	ringSlot    int32 // guarded by fileCache.mu: place in the ring plus one, 0 for none
+	// replaced says that the cleaner has put another segment in this one's place: its names on disk are not its own any
+	// more. Who holds a reference goes on with the file, which stays open, and with frozen.
+	replaced atomic.Bool
+	frozen   map[string]disk.File // index files by suffix, set before replaced; closed with the last reference
+	ringSlot int32                // guarded by fileCache.mu: place in the ring plus one, 0 for none
 
 	open struct {
 		sync.Mutex
@@ -90,8 +94,16 @@ func (s *segment) drop() {
 }
 
 func (s *segment) unlink() {
-	if s.unlinked.CompareAndSwap(false, true) {
+	if !s.unlinked.CompareAndSwap(false, true) {
+		return
+	}
+	if !s.replaced.Load() {
 		s.log.store.unlinkLater(s)
+		return
+	}
+	s.log.store.files.closeFile(s)
+	for _, f := range s.frozen {
+		_ = f.Close() // was only read
 	}
 }
 

@@ -354,6 +354,7 @@ func (s *Store) DeleteLog(name string, l *Log) error {
 // markDeleted keeps everybody who writes to the log's directory by name away: from then on the name may become a new
 // log's. Who holds one of the locks has finished; a pass of the committer that had begun is waited for.
 func (l *Log) markDeleted() (unlock func()) {
+	l.endCleaning()
 	l.trimMu.Lock()
 	l.appendMu.Lock()
 	l.rebuildMu.Lock()

@@ -26,7 +26,7 @@ func (l *Log) OffsetForTimestamp(ts int64) (TimestampOffset, bool, error) {
 		if err != nil || hit {
 			return found, hit, err
 		}
-		from = v.s.base + 1
+		from = v.end
 	}
 }
 
@@ -56,7 +56,7 @@ func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
 			}
 			best, in = m, v
 		}
-		from = v.s.base + 1
+		from = v.end
 	}
 	if in.s == nil {
 		return TimestampOffset{}, false, nil
@@ -64,12 +64,13 @@ func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) {
 	return l.recordAt(in, best.Offset, func(r batch.Record) bool { return r.Timestamp >= best.Timestamp })
 }
 
-// viewFrom returns the first segment whose base is not below from, if anything in it is committed.
+// viewFrom returns the first segment that may hold an offset not below from, if anything in it is committed. Where
+// compaction has put it together with others since the last call, it holds what was looked at before too.
 func (l *Log) viewFrom(from int64) (view, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, s := range l.mu.segments {
-		if s.base < from || s.size == 0 {
+		if l.segmentEndLocked(i) <= from || s.size == 0 {
 			continue
 		}
 		v := l.viewLocked(i)
@@ -278,7 +279,7 @@ func (l *Log) committedMax(v view) (TimestampOffset, error) {
 		} else if err != nil {
 			return m, err
 		}
-		if h.MaxTimestamp > m.Timestamp {
+		if h.RecordCount > 0 && h.MaxTimestamp > m.Timestamp {
 			m = TimestampOffset{Offset: h.LastOffset(), Timestamp: h.MaxTimestamp, LeaderEpoch: h.LeaderEpoch}
 		}
 	}

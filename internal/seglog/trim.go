@@ -19,12 +19,15 @@ import (
 //
 // A crash between any two leaves either the old start or segments below the new one, which the next open removes.
 
-// writeStart replaces the log start file; trimMu is held, or the log is being opened.
+// writeStart replaces the log start file; trimMu is held, or the log is being opened. Where the cleaner stands never goes
+// back.
 func (l *Log) writeStart(s startFile) error {
+	s.cleaned, s.holes = max(s.cleaned, l.cleaned.Load()), max(s.holes, l.holes)
 	if err := disk.WriteFileAtomic(l.store.fs, l.path(startFileName), encodeStart(s)); err != nil {
 		return l.ioError("write log start", err)
 	}
-	l.startFile, l.recoveryPoint = s.start, s.recovery
+	l.startFile, l.recoveryPoint, l.holes = s.start, s.recovery, s.holes
+	l.cleaned.Store(s.cleaned)
 	return nil
 }
 
