@@ -184,14 +184,14 @@ func (u *uniform) level() {
 			extra--
 		}
 	}
-	next := int32(0)
-	for i := range u.owners {
-		for p, owner := range u.owners[i] {
-			if owner != nobody && u.loads[owner] > quotas[owner] {
+	for i := len(u.owners) - 1; i >= 0; i-- {
+		for p := len(u.owners[i]) - 1; p >= 0; p-- {
+			if owner := u.owners[i][p]; owner != nobody && u.loads[owner] > quotas[owner] {
 				u.give(i, int32(p), nobody)
 			}
 		}
 	}
+	next := int32(0)
 	for i := range u.owners {
 		for p, owner := range u.owners[i] {
 			if owner != nobody {
