@@ -90,7 +90,7 @@ log { source(s); destination(d); flags(flow-control); };
 CONF
   start syslog-ng env LD_LIBRARY_PATH="$(libraries "$root")" "$root/usr/sbin/syslog-ng" -F --no-caps --stderr -f "$work/syslog-ng.conf" \
     -R "$work/syslog-ng/persist" -p "$work/syslog-ng/pid" -c "$work/syslog-ng/ctl" \
-    --module-path "$(find "$root/usr/lib" -type d -path '*/syslog-ng/*' | head -1)"
+    --module-path "$(ls -d "$root"/usr/lib/syslog-ng/[0-9]*)"
   verdict syslog-ng "$version" "kafka-c$(restarted): every line is in the topic" ships syslog-ng "$topic" "$port"
   verdict syslog-ng "$version" "kafka-c ends cleanly" ends syslog-ng
   kill9 syslog-ng
