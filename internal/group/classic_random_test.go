@@ -263,6 +263,11 @@ func (p *classicPlay) check(c *classicGroup) {
 	case (c.state == stateStable || c.state == stateCompleting) && supports[*c.protocol] != len(c.members):
 		fail("not all support %q", *c.protocol)
 	}
+	p.checkCalls(c, fail)
+}
+
+// checkCalls: a parked call is one that waits, or one whose caller is gone.
+func (p *classicPlay) checkCalls(c *classicGroup, fail func(string, ...any)) {
 	gone := 0
 	c.all(func(m *classicMember) {
 		for _, one := range []parkedCall{m.join, m.sync} {

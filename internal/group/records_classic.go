@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
-	classicKeyVersion   = 2
-	classicValueVersion = 3 // the last that is not flexible: the one Kafka 4.3 writes
-	classicValueNewest  = 4
+	classicKeyVersion    = 2
+	classicValueVersion  = 3 // the one Kafka 4.3 writes
+	classicValueFlexible = 4
+	classicValueNewest   = 4
 )
 
 func (c *classicGroup) key() []byte {
@@ -50,18 +52,12 @@ func (g *Group) replayClassic(r Record) error {
 		g.classic = nil
 		return nil
 	}
-	v := kmsg.NewGroupMetadataValue()
-	if err := v.ReadFrom(r.Value); err != nil {
-		return fmt.Errorf("%w: metadata of group %q: %v", ErrRecord, g.id, err)
-	}
-	if v.Version < 0 || v.Version > classicValueNewest {
-		return fmt.Errorf("%w: metadata of group %q of version %d", ErrRecord, g.id, v.Version)
+	v, err := decodeClassicValue(r.Value)
+	if err != nil {
+		return fmt.Errorf("%w: metadata of group %q: %w", ErrRecord, g.id, err)
 	}
 	c := newClassicGroup(g)
 	c.changed, c.generation, c.protocolType = v.CurrentStateTimestamp, v.Generation, v.ProtocolType
-	if v.Version < 2 {
-		c.changed = -1
-	}
 	c.protocol = v.Protocol
 	for i := range v.Members {
 		if err := c.replayMember(&v, &v.Members[i]); err != nil {
@@ -97,4 +93,85 @@ func (c *classicGroup) replayMember(v *kmsg.GroupMetadataValue, one *kmsg.GroupM
 	m.assignment = bytes.Clone(one.Assignment)
 	c.add(m, c.protocolType)
 	return nil
+}
+
+// decodeClassicValue reads versions 0 to 4 of GroupMetadataValue. It is not kmsg's: that believes a count of members and of tags
+// before it has seen one.
+func decodeClassicValue(b []byte) (kmsg.GroupMetadataValue, error) {
+	r := classicReader{Reader: kbin.Reader{Src: b}}
+	v := kmsg.NewGroupMetadataValue()
+	v.Version = r.Int16()
+	if v.Version < 0 || v.Version > classicValueNewest {
+		return v, fmt.Errorf("version %d", v.Version)
+	}
+	r.flexible = v.Version >= classicValueFlexible
+	v.ProtocolType, v.Generation = r.text(), r.Int32()
+	v.Protocol, v.Leader = r.optional(), r.optional()
+	v.CurrentStateTimestamp = -1
+	if v.Version >= 2 {
+		v.CurrentStateTimestamp = r.Int64()
+	}
+	members := int32(0)
+	if r.flexible {
+		members = r.CompactArrayLen()
+	} else {
+		members = r.ArrayLen()
+	}
+	for ; members > 0 && r.Ok(); members-- {
+		v.Members = append(v.Members, r.member(v.Version))
+	}
+	r.skipTags()
+	return v, r.Complete()
+}
+
+type classicReader struct {
+	kbin.Reader
+	flexible bool
+}
+
+func (r *classicReader) member(version int16) kmsg.GroupMetadataValueMember {
+	m := kmsg.NewGroupMetadataValueMember()
+	m.MemberID = r.text()
+	if version >= 3 {
+		m.InstanceID = r.optional()
+	}
+	m.ClientID, m.ClientHost = r.text(), r.text()
+	if version >= 1 {
+		m.RebalanceTimeoutMillis = r.Int32()
+	}
+	m.SessionTimeoutMillis = r.Int32()
+	m.Subscription, m.Assignment = r.bytes(), r.bytes()
+	r.skipTags()
+	return m
+}
+
+func (r *classicReader) text() string {
+	if r.flexible {
+		return r.CompactString()
+	}
+	return r.String()
+}
+
+func (r *classicReader) optional() *string {
+	if r.flexible {
+		return r.CompactNullableString()
+	}
+	return r.NullableString()
+}
+
+func (r *classicReader) bytes() []byte {
+	if r.flexible {
+		return r.CompactBytes()
+	}
+	return r.Bytes()
+}
+
+func (r *classicReader) skipTags() {
+	if !r.flexible {
+		return
+	}
+	for n := r.Uvarint(); n > 0 && r.Ok(); n-- {
+		r.Uvarint()
+		r.Span(int(r.Uvarint()))
+	}
 }
