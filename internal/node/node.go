@@ -2,7 +2,7 @@
 // which the parts start and stop. It must not know requests, records or producers: it only wires.
 //
 // Start order: lock the data directory, bind the listeners, take the clean marker away, catalog, cold store, log, producer
-// store, live partitions, broker, accept. Everything that takes longer the more data there is happens after that, in the
+// store, live partitions, groups, broker, accept. Everything that takes longer the more data there is happens after that, in the
 // background. Stop is the reverse; the log's final pass comes before the producer store's, because what is durable in the log is
 // what the producer store may write.
 package node
@@ -25,6 +25,7 @@ import (
 	"ottla/internal/catalog"
 	"ottla/internal/coldstate"
 	"ottla/internal/config"
+	"ottla/internal/coordinator"
 	"ottla/internal/disk"
 	"ottla/internal/metrics"
 	"ottla/internal/pidstore"
@@ -59,14 +60,16 @@ type Node struct {
 	bound     []net.Listener
 	httpBound net.Listener
 
-	catalog   *catalog.Catalog
-	cold      *coldstate.Store
-	logs      *seglog.Store
-	ids       *pidstore.IDs
-	producers *pidstore.Store
-	server    *server.Server
-	http      *http.Server
-	index     *partitionIndex
+	catalog    *catalog.Catalog
+	cold       *coldstate.Store
+	logs       *seglog.Store
+	ids        *pidstore.IDs
+	producers  *pidstore.Store
+	groupsCold *coldstate.Store
+	groups     *coordinator.Coordinator
+	server     *server.Server
+	http       *http.Server
+	index      *partitionIndex
 
 	advertised map[string]config.Listener // by listener name, complete
 	recovered  recovery
@@ -100,7 +103,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.fs = disk.NewFaulty(o.FS, n.faults)
 	}
 	n.index = &partitionIndex{topics: func() []*catalog.Topic { return n.catalog.Topics() }}
-	for _, step := range []func() error{n.lockDirectory, n.bind, n.openState, n.openProducers, n.attach, n.serve, n.serveHTTP} {
+	for _, step := range []func() error{n.lockDirectory, n.bind, n.openState, n.openProducers, n.attach, n.openGroups, n.serve, n.serveHTTP} {
 		err := ctx.Err()
 		if err == nil {
 			err = step()
@@ -234,7 +237,7 @@ func (n *Node) attach() error {
 func (n *Node) serve() error {
 	n.advertised = n.resolveAdvertised()
 	b := broker.New(broker.Options{
-		Catalog: n.catalog, Producers: n.producers, IDs: n.ids,
+		Catalog: n.catalog, Producers: n.producers, IDs: n.ids, Groups: n.groups,
 		NodeID: int32(n.config.Int("node.id")), ClusterID: n.catalog.ClusterID(), Rack: n.config.Text("broker.rack"),
 		Advertised: n.advertisedAddr,
 		AutoCreate: func() bool { return n.catalog.BrokerValue("auto.create.topics.enable") == "true" },
@@ -242,6 +245,7 @@ func (n *Node) serve() error {
 		Limits: broker.Limits{
 			FetchBytesMax:     int32(n.config.Int("fetch.max.bytes")),
 			FetchSessionSlots: int(n.config.Int("max.incremental.fetch.session.cache.slots")),
+			TelemetryBytesMax: int32(n.config.Int("telemetry.max.bytes")),
 		},
 		Metrics: n.metrics, Logger: n.logger,
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"ottla/internal/coldstate"
 )
 
 // Stop stops accepting, lets what is in flight finish until ctx ends, makes everything durable and marks the data directory as
@@ -27,6 +29,13 @@ func (n *Node) stop(drain, load context.Context) error {
 	if n.cold != nil {
 		// A disk that is full may be full for ever; what is not written is recovered by the next start.
 		defer context.AfterFunc(load, n.cold.EndWaits)()
+	}
+	if n.groupsCold != nil {
+		defer context.AfterFunc(load, n.groupsCold.EndWaits)()
+	}
+	if n.groups != nil {
+		// What members wait for becomes durable while the log is open.
+		n.groups.Close()
 	}
 	n.background.Wait()
 	for _, l := range n.bound {
@@ -64,8 +73,10 @@ func (n *Node) closeState() error {
 	if n.ids != nil {
 		n.ids.Close()
 	}
-	if n.cold != nil {
-		errs = append(errs, n.cold.Close())
+	for _, cold := range []*coldstate.Store{n.groupsCold, n.cold} {
+		if cold != nil {
+			errs = append(errs, cold.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

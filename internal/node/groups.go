@@ -1,0 +1,175 @@
+package node
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"ottla/internal/catalog"
+	"ottla/internal/coldstate"
+	"ottla/internal/coordinator"
+	"ottla/internal/group"
+	"ottla/internal/partition"
+)
+
+// groupsDir is the directory of the cold store of consumer groups and committed offsets.
+const groupsDir = "groups"
+
+// GroupsDir is the name of the directory of the cold store of consumer groups.
+const GroupsDir = groupsDir
+
+// groupMetadataBytesMax bounds what one member of a group may make the broker keep: protocol metadata and assignment. Kafka has no
+// bound but the largest message; Kafka Streams with thousands of tasks needs some hundred KiB.
+const groupMetadataBytesMax = 1 << 20
+
+// openGroups opens the store of groups and builds their coordinator. A store that is damaged is moved aside: __consumer_offsets holds
+// everything it had.
+func (n *Node) openGroups() error {
+	dir := filepath.Join(n.dir, groupsDir)
+	if err := n.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	o := coldstate.Options{
+		FS: n.fs, Dir: dir, MemoryBytes: n.config.Int("group.state.memory.bytes"),
+		OnFatal: n.goOffline, Metrics: n.metrics.Groups.Cold, Logger: n.logger,
+	}
+	var err error
+	n.groupsCold, err = coldstate.Open(o)
+	if errors.Is(err, coldstate.ErrCorrupt) {
+		aside, moveErr := coldstate.MoveAside(n.fs, dir)
+		if moveErr != nil {
+			return errors.Join(err, moveErr)
+		}
+		n.logger.Error("the store of consumer groups is damaged: it was moved aside and is rebuilt from "+coordinator.Topic, "error", err, "moved_to", aside)
+		if err := n.fs.MkdirAll(dir); err != nil {
+			return err
+		}
+		n.groupsCold, err = coldstate.Open(o)
+	}
+	if err != nil {
+		return err
+	}
+	n.groups = n.newCoordinator()
+	n.groups.Start()
+	n.tellOffline(n.groups.SetOffline)
+	return nil
+}
+
+func (n *Node) newCoordinator() *coordinator.Coordinator {
+	topics := &groupTopics{catalog: n.catalog}
+	config := n.groupConfig()
+	return coordinator.New(coordinator.Options{
+		Store: n.groupsCold,
+		Partition: func(index int32) (*partition.Partition, error) {
+			p, err := n.catalog.Partition(coordinator.Topic, index)
+			if errors.Is(err, catalog.ErrUnknownTopic) {
+				err = coordinator.ErrNoTopic
+			}
+			return p, err
+		},
+		Partitions: func() int32 {
+			t, found := n.catalog.Topic(coordinator.Topic)
+			if !found {
+				return 0
+			}
+			return int32(t.PartitionCount())
+		},
+		EnsureTopic: n.ensureOffsetsTopic,
+		Topics:      topics.now,
+		Config:      func() *group.Config { return config },
+		Offsets: coordinator.OffsetsConfig{
+			RetentionMillis:      n.config.Int("offsets.retention.minutes") * time.Minute.Milliseconds(),
+			RetentionCheckMillis: n.config.Int("offsets.retention.check.interval.ms"),
+			MetadataBytesMax:     int32(n.config.Int("offset.metadata.max.bytes")),
+		},
+		Metrics: n.metrics.Groups, Logger: n.logger,
+	})
+}
+
+// groupConfig is what the configuration says of groups; it does not change while the node runs.
+func (n *Node) groupConfig() *group.Config {
+	millis := func(key string) time.Duration { return time.Duration(n.config.Int(key)) * time.Millisecond }
+	return &group.Config{
+		InitialRebalanceDelay:     millis("group.initial.rebalance.delay.ms"),
+		SessionTimeoutMin:         millis("group.min.session.timeout.ms"),
+		SessionTimeoutMax:         millis("group.max.session.timeout.ms"),
+		MembersMax:                int(n.config.Int("group.max.size")),
+		MetadataBytesMax:          groupMetadataBytesMax,
+		ConsumerSessionTimeout:    millis("group.consumer.session.timeout.ms"),
+		ConsumerHeartbeatInterval: millis("group.consumer.heartbeat.interval.ms"),
+		ConsumerMembersMax:        int(n.config.Int("group.consumer.max.size")),
+		ConsumerAssignors:         n.config.List("group.consumer.assignors"),
+		MigrationPolicy:           n.config.Text("group.consumer.migration.policy"),
+	}
+}
+
+// ensureOffsetsTopic makes __consumer_offsets as Kafka does (AutoTopicCreationManager, GroupCoordinator.groupMetadataTopicConfigs).
+func (n *Node) ensureOffsetsTopic() error {
+	policy, codec := "compact", "producer"
+	segment := strconv.FormatInt(n.config.Int("offsets.topic.segment.bytes"), 10)
+	return n.catalog.EnsureInternalTopic(catalog.TopicSpec{
+		Name: coordinator.Topic, Partitions: int32(n.config.Int("offsets.topic.num.partitions")), ReplicationFactor: 1,
+		Configs: map[string]*string{"cleanup.policy": &policy, "compression.type": &codec, "segment.bytes": &segment},
+	})
+}
+
+// groupTopics shows the catalog to groups. A new list of topics in the catalog is a new revision.
+type groupTopics struct {
+	catalog *catalog.Catalog
+	mu      struct {
+		sync.Mutex
+		view *topicsView
+	}
+}
+
+// topicsView is the catalog under one revision number.
+type topicsView struct {
+	catalog  *catalog.Catalog
+	topics   []*catalog.Topic
+	revision uint64
+}
+
+func (t *groupTopics) now() group.Topics {
+	topics := t.catalog.Topics()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.mu.view
+	// The catalog makes the list anew when a topic changes. The one that is held here keeps its address from being used again.
+	if v == nil || len(v.topics) != len(topics) || len(topics) > 0 && &v.topics[0] != &topics[0] {
+		next := &topicsView{catalog: t.catalog, topics: topics, revision: 1}
+		if v != nil {
+			next.revision = v.revision + 1
+		}
+		v, t.mu.view = next, next
+	}
+	return v
+}
+
+func infoOf(t *catalog.Topic, found bool) (group.TopicInfo, bool) {
+	if !found {
+		return group.TopicInfo{}, false
+	}
+	return group.TopicInfo{Name: t.Name, ID: t.ID, Partitions: int32(t.PartitionCount())}, true
+}
+
+// Topic implements group.Topics.
+func (v *topicsView) Topic(name string) (group.TopicInfo, bool) { return infoOf(v.catalog.Topic(name)) }
+
+// TopicByID implements group.Topics.
+func (v *topicsView) TopicByID(id [16]byte) (group.TopicInfo, bool) {
+	return infoOf(v.catalog.TopicByID(id))
+}
+
+// Names implements group.Topics.
+func (v *topicsView) Names(fn func(name string) bool) {
+	for _, t := range v.topics {
+		if !t.Internal && !fn(t.Name) {
+			return
+		}
+	}
+}
+
+// Revision implements group.Topics.
+func (v *topicsView) Revision() uint64 { return v.revision }
