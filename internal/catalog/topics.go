@@ -350,6 +350,7 @@ func (c *Catalog) newPartitionLocked(t *Topic, index int32, num uint64, createdP
 		Topic: t.Name, Index: index, TopicID: t.ID, Num: num, CreatedPID: createdPID,
 		Logs: c.live.logs, Producers: c.live.producers, Settings: t.settings, LeaderEpoch: c.Run(),
 		Unclean: c.live.unclean, Metrics: c.o.Metrics, LoadSlots: c.loads,
+		HoldTombstones: IsInternal(t.Name),
 	})
 }
 

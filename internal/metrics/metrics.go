@@ -22,6 +22,7 @@ const namespace = "ottla"
 type Metrics struct {
 	Server     *Server
 	Log        *Log
+	Cleaner    *Cleaner
 	Cold       *Cold
 	Producers  *Producers
 	Partitions *Partitions
@@ -41,6 +42,7 @@ func New() *Metrics {
 	return &Metrics{
 		Server:     newServer(factory),
 		Log:        NewLog(registry),
+		Cleaner:    newCleaner(factory),
 		Cold:       newCold(factory),
 		Producers:  newProducers(factory),
 		Partitions: newPartitions(factory),

@@ -29,7 +29,7 @@ func (n *Node) startBackground() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.background.cancel = cancel
 	n.background.load, n.background.cancelLoad = context.WithCancel(context.Background())
-	for _, task := range []func(context.Context){n.recoverAll, n.retainLoop, n.sweepLoop, n.watchOffline, n.returnMemory} {
+	for _, task := range []func(context.Context){n.recoverAll, n.retainLoop, n.cleanLoop, n.sweepLoop, n.watchOffline, n.returnMemory} {
 		n.background.Go(func() { task(ctx) })
 	}
 }

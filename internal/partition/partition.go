@@ -53,6 +53,8 @@ type Options struct {
 	LeaderEpoch int32 // the broker's run number
 	Unclean     bool  // the previous run did not stop cleanly: recover before use
 	Metrics     *metrics.Partitions
+	// HoldTombstones keeps records without a value in a compacted log until SetTombstoneBound says how far they may go.
+	HoldTombstones bool
 	// LoadSlots bounds how many partitions are recovered at the same time, so that
 	// the rebuild of a lost store reads the disk sequentially. Nil: no bound.
 	LoadSlots chan struct{}
@@ -74,6 +76,8 @@ type Partition struct {
 	prod     *pidstore.Partition
 
 	appendMu sync.Mutex
+
+	tombstoneBound atomic.Pointer[func() int64] // see SetTombstoneBound
 
 	load struct {
 		sync.Mutex

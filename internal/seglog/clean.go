@@ -32,6 +32,8 @@ const (
 	cleanGroupSegmentsMax = 64
 	// cleanBufferBytes is how much of a segment is read, or written, at once.
 	cleanBufferBytes = 1 << 20
+	// throttleSlice is how long a cleaning that is throttled takes to see that it has to end.
+	throttleSlice = 50 * time.Millisecond
 )
 
 // errStale says that the log has dropped a segment that was being cleaned.
@@ -79,8 +81,8 @@ type CleanOptions struct {
 	KeepEmpty func(h batch.Header, live func(baseOffset int64) (bool, error)) (bool, error)
 	// BeforeSwap is called before a batch that KeepEmpty has given up is gone for good. May be nil.
 	BeforeSwap func() error
-	// Throttle is called for bytes read or written; it may wait, and ends the cleaning with its error. May be nil.
-	Throttle func(bytes int) error
+	// Throttle is told of bytes that are read or written, and returns how long to wait first. May be nil.
+	Throttle func(bytes int) time.Duration
 }
 
 // CleanStats say what a cleaning did.

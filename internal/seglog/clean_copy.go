@@ -3,6 +3,7 @@ package seglog
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"ottla/internal/batch"
 	"ottla/internal/disk"
@@ -86,7 +87,18 @@ func (c *cleaning) spent(bytes int) error {
 	if c.o.Throttle == nil {
 		return nil
 	}
-	return c.o.Throttle(bytes)
+	for wait := c.o.Throttle(bytes); wait > 0; wait -= throttleSlice {
+		timer := time.NewTimer(min(wait, throttleSlice))
+		select {
+		case <-timer.C:
+		case <-c.ctx.Done():
+			timer.Stop()
+		}
+		if err := c.stopped(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // batchReader reads a segment from begin to end, whole batches at a time.
@@ -192,8 +204,8 @@ func (c *cleaning) cleanGroup(group []*segment) error {
 	if err == nil {
 		err = w.finish()
 	}
-	if err == nil && c.o.BeforeSwap != nil {
-		err = c.o.BeforeSwap()
+	if err == nil {
+		err = c.beforeSwap()
 	}
 	if err != nil {
 		l.removeCleaned(f, base)
@@ -217,6 +229,22 @@ func (c *cleaning) roomFor(group []*segment) error {
 		return fmt.Errorf("%w: %d bytes free in %s, cleaning needs %d", ErrDiskFull, free, s.dir, bytes)
 	}
 	return nil
+}
+
+// beforeSwap makes sure that the headers which were given up are needed no more, also after a power loss: KeepEmpty went
+// by all that was appended.
+func (c *cleaning) beforeSwap() error {
+	if c.o.KeepEmpty != nil {
+		t := c.l.requestSync()
+		<-t.Done()
+		if err := t.Err(); err != nil {
+			return err
+		}
+	}
+	if c.o.BeforeSwap == nil {
+		return nil
+	}
+	return c.o.BeforeSwap()
 }
 
 // replace swaps the segments and gives the old ones up.
