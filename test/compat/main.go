@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
 const (
-	suiteMax = 10 * time.Minute // then everything is killed
+	suiteMax = 25 * time.Minute // then everything is killed
 	checkMax = 4 * time.Minute
 )
 
@@ -28,12 +29,14 @@ var errSkip = errors.New("skipped")
 type options struct {
 	cache, ottla, bootstrap, data string
 	reference, keep, verbose      bool
-	only                          *regexp.Regexp
+	drivers, results              string
+	only, clients, parts          *regexp.Regexp
 }
 
 // suite counts and prints; its checks may run at the same time.
 type suite struct {
 	options options
+	results *recorder
 	broker  *broker
 	jvm     *jvm
 	dir     string // for files of the suite itself
@@ -57,6 +60,11 @@ func (s *suite) check(ctx context.Context, name string, f func(ctx context.Conte
 	took := time.Since(start).Round(time.Millisecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	res := result{subject: subjectOf(ctx), What: name, OK: err == nil, Skip: errors.Is(err, errSkip)}
+	if err != nil {
+		res.Why = err.Error()
+	}
+	s.results.add(res)
 	switch {
 	case err == nil:
 		s.mu.passed++
@@ -83,6 +91,10 @@ func main() {
 func run() int {
 	var o options
 	only := flag.String("run", "", "run only the checks whose name matches this `regexp`; many need the topics of others")
+	clients := flag.String("clients", "", "play only the drivers whose client matches this `regexp`")
+	parts := flag.String("parts", "", "run only the parts whose name matches this `regexp`: "+strings.Join(partNames(), ", "))
+	flag.StringVar(&o.drivers, "drivers", "test/compat/clients", "directory of the drivers")
+	flag.StringVar(&o.results, "results", "", "append the results to this `file`, in JSON lines")
 	flag.StringVar(&o.cache, "cache", "test/compat/.cache", "where run.sh put jars and classes")
 	flag.StringVar(&o.ottla, "ottla", "", "the broker's binary")
 	flag.BoolVar(&o.reference, "reference", false, "test Apache Kafka instead")
@@ -91,8 +103,10 @@ func run() int {
 	flag.BoolVar(&o.keep, "keep", false, "keep the data directory and the broker's log")
 	flag.BoolVar(&o.verbose, "v", false, "print what the tools print")
 	flag.Parse()
-	if *only != "" {
-		o.only = regexp.MustCompile(*only)
+	for text, to := range map[*string]**regexp.Regexp{only: &o.only, clients: &o.clients, parts: &o.parts} {
+		if *text != "" {
+			*to = regexp.MustCompile(*text)
+		}
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -116,6 +130,9 @@ func setUp(ctx context.Context, o options) (s *suite, stop func(), err error) {
 		return nil, func() {}, err
 	}
 	s = &suite{options: o, dir: dir, started: time.Now()}
+	if s.results, err = openRecorder(o.results); err != nil {
+		return s, func() {}, err
+	}
 	stop = func() {
 		if s.jvm != nil {
 			s.jvm.stop()
@@ -136,7 +153,37 @@ func setUp(ctx context.Context, o options) (s *suite, stop func(), err error) {
 	return s, stop, err
 }
 
+// part is a group of checks that needs no other.
+type part struct {
+	name string
+	run  func(s *suite, ctx context.Context)
+}
+
+func parts() []part {
+	return []part{
+		{"base", (*suite).base},
+		{"world", (*suite).world},
+		{"end", (*suite).end},
+	}
+}
+
+func partNames() (names []string) {
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 func (s *suite) all(ctx context.Context) {
+	for _, p := range parts() {
+		if s.options.parts == nil || s.options.parts.MatchString(p.name) {
+			p.run(s, ctx)
+		}
+	}
+}
+
+// base is what a producer, an assigned consumer and the tools of topics need.
+func (s *suite) base(ctx context.Context) {
 	s.matrix(ctx)
 	s.brokerSide(ctx)
 	s.topicTools(ctx)
@@ -144,8 +191,12 @@ func (s *suite) all(ctx context.Context) {
 	s.habits(ctx)
 	s.performance(ctx)
 	s.crash(ctx)
+}
+
+// end stops the broker and looks at what it leaves: logs that were recovered, too.
+func (s *suite) end(ctx context.Context) {
 	s.check(ctx, "broker stops on SIGTERM", func(context.Context) error { return s.broker.terminate() })
-	s.dumpLog(ctx) // of logs that were recovered, too
+	s.dumpLog(ctx)
 }
 
 func (s *suite) summary() int {
