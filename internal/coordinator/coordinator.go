@@ -45,6 +45,12 @@ const (
 	PendingBytesMaxDefault = 64 << 20
 )
 
+// RetentionCheckMillisDefault is OffsetsConfig.RetentionCheckMillis where that is 0.
+const RetentionCheckMillisDefault = 600_000
+
+// groupIDBytesMax is the longest name that a record can hold.
+const groupIDBytesMax = 1<<15 - 1
+
 // Limits bound what the coordinator keeps in memory; a zero field means its default.
 type Limits struct {
 	// LiveGroupsMax is how many groups are in memory: those with members, parked calls or records not yet applied. Above it a
@@ -120,6 +126,9 @@ func New(o Options) *Coordinator {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Limits.setDefaults()
+	if o.Offsets.RetentionCheckMillis <= 0 {
+		o.Offsets.RetentionCheckMillis = RetentionCheckMillisDefault
+	}
 	c := &Coordinator{o: o, log: o.Logger}
 	c.usage.metrics, c.usage.log = o.Metrics, o.Logger
 	c.ctx, c.cancel = context.WithCancel(context.Background())

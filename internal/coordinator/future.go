@@ -14,6 +14,7 @@ type Future struct {
 	response kmsg.Response // set before done is closed
 	// refuse makes the answer if the request comes to nothing; nil gives a nil response.
 	refuse func(code int16) kmsg.Response
+	code   int16 // with which it failed; set before done is closed
 
 	// Of a call that may be parked in a group:
 	shard *shard
@@ -37,6 +38,7 @@ func (f *Future) resolve(r kmsg.Response) {
 }
 
 func (f *Future) fail(code int16) {
+	f.code = code
 	if f.refuse == nil {
 		f.resolve(nil)
 		return

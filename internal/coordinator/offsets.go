@@ -46,6 +46,9 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 	if s == nil {
 		return ready(commit.refuse(c.codeNoTopic()))
 	}
+	if len(id) > groupIDBytesMax {
+		return ready(commit.refuse(codeInvalidGroup))
+	}
 	if code := c.overloaded(); code != 0 {
 		return ready(commit.refuse(code))
 	}
@@ -262,7 +265,7 @@ func memberOr(id *string) *string {
 	return id
 }
 
-// appliedLocked returns what is done when all appends of the group are applied; nil if they are. The shard is locked.
+// appliedLocked returns what is done, or has failed, when all appends of the group are applied; nil if they are.
 func (l *live) appliedLocked() *Future {
 	if len(l.unapplied) == 0 {
 		return nil

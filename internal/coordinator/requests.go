@@ -15,7 +15,7 @@ import (
 // that alias a frame are copied.
 func (c *Coordinator) Group(req kmsg.Request, groupID string, client group.Client) *Future {
 	c.o.Metrics.Requests.Inc()
-	if _, modern := req.(*kmsg.ConsumerGroupHeartbeatRequest); groupID == "" && !modern {
+	if _, modern := req.(*kmsg.ConsumerGroupHeartbeatRequest); groupID == "" && !modern || len(groupID) > groupIDBytesMax {
 		return ready(refuse(req, codeInvalidGroup))
 	}
 	s := c.shard(groupID)

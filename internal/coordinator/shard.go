@@ -164,6 +164,9 @@ func (s *shard) unparkLocked(f *Future) {
 
 // settleLocked carries out what a step of the group left in s.mu.out, and forgets the group if there is nothing to keep.
 func (s *shard) settleLocked(l *live, now time.Time) {
+	if l.broken {
+		return
+	}
 	out := &s.mu.out
 	s.countLocked(l)
 	if len(out.Records) > 0 {

@@ -110,7 +110,7 @@ func (n *Node) ensureOffsetsTopic() error {
 	policy, codec := "compact", "producer"
 	segment := strconv.FormatInt(n.config.Int("offsets.topic.segment.bytes"), 10)
 	return n.catalog.EnsureInternalTopic(catalog.TopicSpec{
-		Name: coordinator.Topic, Partitions: int32(n.config.Int("offsets.topic.num.partitions")), ReplicationFactor: 1,
+		Name: coordinator.Topic, Partitions: int32(n.config.Int("offsets.topic.num.partitions")), ReplicationFactor: int16(n.config.Int("offsets.topic.replication.factor")),
 		Configs: map[string]*string{"cleanup.policy": &policy, "compression.type": &codec, "segment.bytes": &segment},
 	})
 }

@@ -1,0 +1,318 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// flushInterval is how often the cold store is made durable: it bounds what a start after a crash reads of the logs.
+	flushInterval = time.Minute
+	// deletedTopicsMax is how many deleted topics may wait for their offsets to be removed. Of more the offsets stay until they
+	// expire.
+	deletedTopicsMax = 10_000
+	// sweepAgain is when the removal of a deleted topic's offsets is tried again where groups were still loading.
+	sweepAgain = 5 * time.Second
+)
+
+// flushLoop makes the cold store durable now and then.
+func (c *Coordinator) flushLoop() {
+	c.every(flushInterval, func() {
+		if c.offline.Load() {
+			return
+		}
+		if err := c.o.Store.Flush(); err != nil && c.ctx.Err() == nil {
+			c.log.Warn("the store of consumer groups was not flushed; it is tried again", "error", err)
+		}
+	})
+}
+
+func (c *Coordinator) every(interval time.Duration, do func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			do()
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// expireLoop removes offsets that expired and groups that have nothing left, as GroupCoordinatorShard.cleanupGroupMetadata does.
+func (c *Coordinator) expireLoop() {
+	c.every(time.Duration(c.o.Offsets.RetentionCheckMillis)*time.Millisecond, c.expire)
+}
+
+func (c *Coordinator) expire() {
+	for _, s := range c.all() {
+		now := time.Now()
+		expired := func(l *live, topic string, v *offsetValue) bool { return c.expired(l, topic, v, now) }
+		if s.sweepOffsets(expired, c.o.Metrics.OffsetsExpired.Add) {
+			s.sweepGroups()
+		}
+	}
+}
+
+// expired is OffsetExpirationConditionImpl.isOffsetExpired with Group.offsetExpirationCondition.
+func (c *Coordinator) expired(l *live, topic string, v *offsetValue, now time.Time) bool {
+	from, may := l.g.OffsetsExpireFrom(topic, time.UnixMilli(v.committed))
+	switch {
+	case !may:
+		return false
+	case v.expires != -1:
+		return now.UnixMilli() >= v.expires
+	}
+	return now.UnixMilli()-from.UnixMilli() >= c.o.Offsets.RetentionMillis
+}
+
+// sweepOffsets looks at all offsets of a shard, a chunk at a time, and removes those of which remove says so. Between two chunks the
+// shard serves others, and what was removed is durable before the next. It returns false if it did not come to the end.
+func (s *shard) sweepOffsets(remove func(l *live, topic string, v *offsetValue) bool, count func(float64)) bool {
+	var from []byte
+	for more := true; more; {
+		var removed int
+		var wait []*Future
+		var done bool
+		from, removed, wait, done = s.sweepChunk(from, remove)
+		if !done {
+			return false
+		}
+		for _, f := range wait {
+			if code, err := waitCode(s.c.ctx, f); err != nil || code != 0 {
+				return false
+			}
+		}
+		count(float64(removed))
+		more = from != nil
+	}
+	return true
+}
+
+// coldOffset is one offset as the cold store has it.
+type coldOffset struct {
+	key   []byte
+	group string
+	topicPartition
+	v *offsetValue
+}
+
+func (s *shard) sweepChunk(from []byte, remove func(*live, string, *offsetValue) bool) (next []byte, removed int, wait []*Future, done bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.enterLocked() != 0 {
+		return nil, 0, nil, false
+	}
+	offsets, next, err := s.c.offsetsFrom(s.mu.p.Num(), from)
+	if err != nil {
+		s.c.log.Warn("committed offsets could not be read", "error", err)
+		return nil, 0, nil, false
+	}
+	for len(offsets) > 0 {
+		n := 1
+		for n < len(offsets) && offsets[n].group == offsets[0].group {
+			n++
+		}
+		count, f := s.sweepGroupLocked(offsets[:n], remove, now)
+		removed += count
+		if f != nil {
+			wait = append(wait, f)
+		}
+		offsets = offsets[n:]
+	}
+	return next, removed, wait, true
+}
+
+// sweepGroupLocked looks at some offsets of one group. What is being committed just now is not looked at.
+func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string, *offsetValue) bool, now time.Time) (int, *Future) {
+	l, code := s.groupLocked(offsets[0].group, now)
+	if code != 0 {
+		return 0, nil
+	}
+	defer s.settleLocked(l, now)
+	l.g.Simple()
+	touched := l.unappliedOffsets()
+	var keys []topicPartition
+	for _, o := range offsets {
+		if _, busy := touched[string(o.key)]; !busy && remove(l, o.topic, o.v) {
+			keys = append(keys, o.topicPartition)
+		}
+	}
+	if len(keys) == 0 || s.removeOffsetsLocked(l, keys, now) != nil {
+		return 0, nil
+	}
+	return len(keys), l.appliedLocked()
+}
+
+// offsetsFrom returns a chunk of the offsets of all groups; one that cannot be read is passed over.
+func (c *Coordinator) offsetsFrom(num uint64, from []byte) (out []coldOffset, next []byte, err error) {
+	next, more, err := c.o.Store.ScanBytes(num, []byte{spaceOffset}, from, scanChunk, func(key, val []byte) ([]byte, error) {
+		id, rest, err := splitCold(key)
+		if err != nil {
+			return nil, err
+		}
+		topic, partition, err := splitOffsetKey(rest)
+		if err != nil {
+			return nil, err
+		}
+		v, err := decodeOffset(val)
+		if err != nil {
+			c.o.Metrics.BadRecords.Inc()
+			return nil, nil
+		}
+		out = append(out, coldOffset{append([]byte(nil), key...), id, topicPartition{topic, partition}, v})
+		return nil, nil
+	})
+	if !more {
+		next = nil
+	}
+	return out, next, err
+}
+
+// sweepGroups removes the groups that have neither members nor offsets.
+func (s *shard) sweepGroups() {
+	var from []byte
+	for more := true; more; {
+		var wait []*Future
+		var done bool
+		if from, wait, done = s.sweepGroupsChunk(from); !done {
+			return
+		}
+		for _, f := range wait {
+			if code, err := waitCode(s.c.ctx, f); err != nil || code != 0 {
+				return
+			}
+			s.c.o.Metrics.GroupsDeleted.Inc()
+		}
+		more = from != nil
+	}
+}
+
+func (s *shard) sweepGroupsChunk(from []byte) (next []byte, wait []*Future, done bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.enterLocked() != 0 {
+		return nil, nil, false
+	}
+	ids, next, err := s.c.groupIDs(s.mu.p.Num(), spaceGroup, from, scanChunk)
+	if err != nil {
+		s.c.log.Warn("consumer groups could not be read", "error", err)
+		return nil, nil, false
+	}
+	for _, id := range ids {
+		if f := s.removeIfEmptyLocked(id, now); f != nil {
+			wait = append(wait, f)
+		}
+	}
+	return next, wait, true
+}
+
+// removeIfEmptyLocked removes a group without members and offsets (GroupMetadataManager.maybeDeleteGroup).
+func (s *shard) removeIfEmptyLocked(id string, now time.Time) *Future {
+	l, code := s.groupLocked(id, now)
+	if code != 0 {
+		return nil
+	}
+	defer s.settleLocked(l, now)
+	if l.g.DeleteAllowed() != 0 {
+		return nil
+	}
+	if some, err := s.hasOffsetsLocked(l); some || err != nil {
+		return nil
+	}
+	f, _ := s.removeGroupLocked(l, now)
+	return f
+}
+
+// deletedTopic is a topic whose offsets are to be removed.
+type deletedTopic struct {
+	id [16]byte
+	at time.Time
+}
+
+// deletedTopics waits for deleteLoop.
+type deletedTopics struct {
+	wake chan struct{}
+	mu   struct {
+		sync.Mutex
+		byName map[string][]deletedTopic
+		count  int
+	}
+}
+
+func newDeletedTopics() *deletedTopics {
+	d := &deletedTopics{wake: make(chan struct{}, 1)}
+	d.mu.byName = map[string][]deletedTopic{}
+	return d
+}
+
+// TopicDeleted has the offsets that were committed for a topic removed, in the background, as Kafka does
+// (OffsetMetadataManager.onPartitionsDeleted). Those of a later topic of the same name stay.
+func (c *Coordinator) TopicDeleted(name string, id [16]byte) {
+	d := c.deleted
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.count >= deletedTopicsMax {
+		return
+	}
+	d.mu.byName[name] = append(d.mu.byName[name], deletedTopic{id, time.Now()})
+	d.mu.count++
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (d *deletedTopics) take() map[string][]deletedTopic {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := d.mu.byName
+	d.mu.byName, d.mu.count = map[string][]deletedTopic{}, 0
+	return out
+}
+
+// deleteLoop removes the offsets of deleted topics: of all that were deleted meanwhile in one walk over the cold store.
+func (c *Coordinator) deleteLoop() {
+	for {
+		select {
+		case <-c.deleted.wake:
+		case <-c.ctx.Done():
+			return
+		}
+		gone := c.deleted.take()
+		remove := func(_ *live, topic string, v *offsetValue) bool { return isOf(gone[topic], v) }
+		for _, s := range c.all() {
+			for !s.sweepOffsets(remove, c.o.Metrics.OffsetsDeleted.Add) {
+				if c.offline.Load() || c.o.Partitions() == 0 || pause(c.ctx, sweepAgain) != nil {
+					break
+				}
+			}
+		}
+	}
+}
+
+// isOf says whether an offset belongs to one of the deleted topics of its name: by id, or if it has none by when it was committed.
+func isOf(gone []deletedTopic, v *offsetValue) bool {
+	for _, t := range gone {
+		if v.topicID == t.id || v.topicID == [16]byte{} && v.committed <= t.at.UnixMilli() {
+			return true
+		}
+	}
+	return false
+}
+
+// pause returns nil after d, or the error of ctx if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
