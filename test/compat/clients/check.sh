@@ -55,6 +55,10 @@ committed() { # WHAT GROUP COUNT: the broker's sum of committed offsets, and the
 topic "plain-$name-$tag"
 run produce "$tmp/produce" produce "plain-$name-$tag" 0 $n && ok produce
 run assign "$tmp/assign" assign "plain-$name-$tag" $n && same assign "$tmp/assign" $n
+if grep -qs '^group:' "$1/cannot"; then
+  [ $failures = 0 ]
+  exit
+fi
 run group "$tmp/group" group "plain-$name-$tag" "group-$name-$tag" $n && same group "$tmp/group" $n
 committed "committed" "group-$name-$tag" $n
 sum=$(grep '^committed' "$tmp/group" | awk -F '\t' '{ last[$2] = $3 } END { for (p in last) s += last[p]; print s + 0 }')
