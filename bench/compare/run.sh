@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Side by side with Apache Kafka on this machine, in one run, alternating: the standard
-# producer benchmark (1 KiB records, acks=all, idempotent) and a consumer with assigned
-# partitions. Kafka runs with its defaults, that is without fsync; Ottla with its own,
+# producer and consumer benchmarks of Kafka's own tools (1 KiB records, acks=all, idempotent;
+# a consumer group, counted without its rebalance). Kafka runs with its defaults, that is without fsync; Ottla with its own,
 # that is with an fsync before every acks=all answer. Prints every run, the medians and
 # their ratio.
 #
@@ -16,8 +16,7 @@ work=$(mktemp -d)
 pids=()
 cleanup() { for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
-cp="$libs/*:$work"
-javac -cp "$libs/*" -d "$work" bench/compare/AssignedConsumerPerf.java
+cp="$libs/*"
 CGO_ENABLED=0 go build -o "$work/ottla" ./cmd/ottla
 
 cat >"$work/kafka.properties" <<P
@@ -28,6 +27,7 @@ listeners=PLAINTEXT://127.0.0.1:29192,CONTROLLER://127.0.0.1:29193
 controller.listener.names=CONTROLLER
 log.dirs=$work/kafka-data
 offsets.topic.replication.factor=1
+group.initial.rebalance.delay.ms=0
 P
 java -cp "$cp" kafka.tools.StorageTool format -t "$(java -cp "$cp" kafka.tools.StorageTool random-uuid 2>/dev/null)" -c "$work/kafka.properties" >/dev/null 2>&1
 java -Xmx1g -Xms1g -cp "$cp" kafka.Kafka "$work/kafka.properties" >"$work/kafka.log" 2>&1 & pids+=($!)
@@ -39,7 +39,10 @@ for broker in 127.0.0.1:29192 127.0.0.1:29092; do
 done
 
 produce() { java -Xmx512m -cp "$cp" org.apache.kafka.tools.ProducerPerformance --topic "$2" --num-records "$records" --record-size 1024 --throughput -1 --producer-props "bootstrap.servers=$1" acks=all enable.idempotence=true 2>/dev/null | tail -1; }
-consume() { java -Xmx512m -cp "$cp" AssignedConsumerPerf "$1" "$2" "$records" 2>/dev/null; }
+consume() { # the last column is records a second without the rebalance
+  java -Xmx512m -cp "$cp" org.apache.kafka.tools.ConsumerPerformance --bootstrap-server "$1" --topic "$2" --num-records "$records" --group "perf-$2" --hide-header 2>/dev/null |
+    tail -1 | awk -F', ' '{print $5 " records, " $NF " records/sec"}'
+}
 rate() { grep -oE '[0-9.]+ records/sec' | head -1 | cut -d' ' -f1; }
 median() { sort -n "$1" | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 

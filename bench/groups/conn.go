@@ -26,6 +26,7 @@ type conn struct {
 	c         net.Conn
 	in        *bufio.Reader
 	out       []byte
+	frame     []byte
 	body      []byte
 	formatter *kmsg.RequestFormatter
 	sent      int32
@@ -45,7 +46,8 @@ func (c *conn) close() { _ = c.c.Close() }
 // send puts a request behind those that are not sent yet.
 func (c *conn) send(req kmsg.Request) {
 	c.sent++
-	c.out = c.formatter.AppendRequest(c.out, req, c.sent)
+	c.frame = c.formatter.AppendRequest(c.frame[:0], req, c.sent) // it takes the whole buffer for one frame
+	c.out = append(c.out, c.frame...)
 	resp := req.ResponseKind()
 	c.expected = append(c.expected, resp)
 }
