@@ -148,11 +148,11 @@ group_tool() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand -
 
 # values TOPIC prints the values of all records; kcat, assigned, until the end of every partition.
 values() { timeout 60 kcat -b "$BOOTSTRAP" -C -t "$1" -o beginning -e -q -f '%s\n'; }
-# produce TOPIC [option...] sends each line of the standard input as a record.
+# produce TOPIC [option...] sends each line of the standard input as a record; -E: a broker that is away is no reason to end.
 produce() {
   local topic=$1
   shift
-  timeout 120 kcat -b "$BOOTSTRAP" -P -t "$topic" -X enable.idempotence=true "$@"
+  timeout 120 kcat -E -b "$BOOTSTRAP" -P -t "$topic" -X enable.idempotence=true "$@"
 }
 
 # lines FROM TO prints unique tokens, one a line.

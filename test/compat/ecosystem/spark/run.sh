@@ -13,9 +13,10 @@ if ! grep -q "^Version: $version$" "$venv"/lib/python3*/site-packages/pyspark-*.
   python3 -m venv "$venv" 2>/dev/null || { installed /none python3-venv && python3 -m venv "$venv"; }
   timeout 800 "$venv/bin/pip" install -q "pyspark==$version" >"$work/pip.log" 2>&1 || { tail -3 "$work/pip.log"; exit 1; }
 fi
-# What Spark has itself must not come a second time.
-own=$(ls "$venv"/lib/python3*/site-packages/pyspark/jars)
-packages=$(for jar in "$cache"/spark/*.jar; do grep -qxF "$(basename "$jar")" <<<"$own" || echo "$jar"; done | paste -sd,)
+# What Spark has itself, in whatever version, must not come a second time.
+artifact() { sed 's#.*/##; s/-[0-9][0-9.]*\.jar$//'; }
+own=$(ls "$venv"/lib/python3*/site-packages/pyspark/jars | artifact)
+packages=$(for jar in "$cache"/spark/*.jar; do grep -qxF "$(artifact <<<"$jar")" <<<"$own" || echo "$jar"; done | paste -sd,)
 in=spark-in-$run out=spark-out-$run
 for t in $in $out; do
   topic_tool --create --topic "$t" --partitions 3 --replication-factor 1 >"$work/topic.log" 2>&1 || { cat "$work/topic.log"; exit 1; }
