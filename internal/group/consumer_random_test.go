@@ -14,17 +14,14 @@ import (
 // simClient is a client of one protocol or the other, as simple as a client can be: it owns what it was told to own, and gives up
 // what it is no longer told to own some heartbeats later.
 type simClient struct {
-	id         string
-	instance   *string
-	epoch      int32
-	topics     []string
-	regex      *string
-	owned      assignment // what it has
-	target     assignment // what it was told to have
-	classic    bool
-	needsJoin  bool
-	needsSync  bool
-	generation int32
+	id       string
+	instance *string
+	epoch    int32
+	topics   []string
+	regex    *string
+	owned    assignment // what it has
+	target   assignment // what it was told to have
+	full     bool       // the last answer was lost: it says everything again
 }
 
 // simGroup drives a group with random clients, and looks after every step that no two clients have a partition at once.
@@ -34,8 +31,9 @@ type simGroup struct {
 	script  *consumerScript
 	clients map[string]*simClient
 	next    int
-	calm    bool // no restarts: each one starts the sessions of those who are gone again
-	note    []string
+	// calm: no answer is lost, and no restarts, which start the sessions of those who are gone again.
+	calm bool
+	note []string
 }
 
 func (s *simGroup) logf(format string, args ...any) {
@@ -130,8 +128,8 @@ func (s *simGroup) heartbeat(c *simClient) {
 			c.owned = c.target
 		}
 		r.Topics = ownedOf(c.owned)
-		if s.r.IntN(4) == 0 {
-			r.SubscribedTopicNames, r.SubscribedTopicRegex = c.topics, c.regex
+		if c.full || s.r.IntN(4) == 0 {
+			r.SubscribedTopicNames, r.SubscribedTopicRegex, r.RebalanceTimeoutMillis = c.topics, c.regex, 20000
 		}
 	}
 	resp := s.step(r).(*kmsg.ConsumerGroupHeartbeatResponse)
@@ -140,9 +138,9 @@ func (s *simGroup) heartbeat(c *simClient) {
 		c.epoch, c.owned, c.target = 0, nil, nil
 		return
 	}
-	lost := s.r.IntN(20) == 0 && r.MemberEpoch != 0 // the answer does not arrive
-	s.logf("%s epoch %d -> %d lost=%v", c.id, r.MemberEpoch, resp.MemberEpoch, lost)
-	if lost {
+	c.full = s.r.IntN(20) == 0 && r.MemberEpoch != 0 && !s.calm // the answer does not arrive
+	s.logf("%s epoch %d -> %d lost=%v", c.id, r.MemberEpoch, resp.MemberEpoch, c.full)
+	if c.full {
 		return
 	}
 	c.epoch = resp.MemberEpoch
