@@ -2,10 +2,13 @@ package group
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // memberState is how far a member is on the way from its assignment to its target (Kafka's MemberState; the values are those of the
@@ -88,6 +91,25 @@ func (m *memberData) sameMetadata(n *memberData) bool {
 		slices.Equal(m.names, n.names) && m.classic.equal(n.classic)
 }
 
+// size is what the member makes the group hold, in bytes, without its partitions: each of those is held for one member only.
+func (m *memberData) size() int {
+	n := len(m.clientID) + len(m.clientHost) + len(m.regex)
+	for _, name := range m.names {
+		n += len(name)
+	}
+	for _, s := range [...]*string{m.instance, m.rack, m.assignor} {
+		if s != nil {
+			n += len(*s)
+		}
+	}
+	if m.classic != nil {
+		for _, p := range m.classic.protocols {
+			n += len(p.name) + len(p.metadata)
+		}
+	}
+	return n
+}
+
 // sameAssignment compares what goes into the CurrentMemberAssignment record.
 func (m *memberData) sameAssignment(n *memberData) bool {
 	return m.epoch == n.epoch && m.previous == n.previous && m.state == n.state && m.owned.equal(n.owned) && m.revoking.equal(n.revoking)
@@ -138,7 +160,11 @@ type consumerGroup struct {
 	assignors      map[string]int // members that ask for an assignor
 	classicMembers int
 	protocols      map[string]int // classic members that support a protocol
-	underived      bool           // replayed records are not derived from yet
+	bytes          int            // what members hold, see groupBytesMax
+	targetSize     int            // partitions in the last target
+	subscriptions  uint64         // changes when the set of subscribed topics may have
+	memo           hashMemo
+	underived      bool // replayed records are not derived from yet
 
 	// Not in records. revision is that of the topics which hash was computed from.
 	revision       uint64
@@ -170,7 +196,8 @@ func newConsumerGroup(g *Group) *consumerGroup {
 func (c *consumerGroup) clearDerived() {
 	c.statics, c.owners = map[string]string{}, map[partitionKey]string{}
 	c.names, c.assignors, c.protocols = map[string]int{}, map[string]int{}, map[string]int{}
-	c.classicMembers = 0
+	c.classicMembers, c.bytes, c.targetSize = 0, 0, 0
+	c.subscriptions++
 	for _, r := range c.regexes {
 		r.members = 0
 	}
@@ -190,10 +217,11 @@ func (c *consumerGroup) derive() {
 	for _, id := range ids {
 		c.count(c.members[id], 1)
 	}
-	for id := range c.target {
+	for id, target := range c.target {
 		if c.members[id] == nil {
 			delete(c.target, id)
 		}
+		c.targetSize += target.size()
 	}
 }
 
@@ -205,9 +233,14 @@ func change(counts map[string]int, key string, by int) {
 
 // count adds a member to the derived state (by 1) or takes it out (by -1).
 func (c *consumerGroup) count(m *consumerMember, by int) {
+	topics := len(c.names)
 	for _, name := range m.names {
 		change(c.names, name, by)
 	}
+	if len(c.names) != topics || m.regex != "" {
+		c.subscriptions++
+	}
+	c.bytes += by * m.size()
 	if m.regex != "" {
 		if c.regexes[m.regex] == nil {
 			c.regexes[m.regex] = &regexSubscription{}
@@ -270,6 +303,26 @@ func (c *consumerGroup) remove(m *consumerMember) {
 func (c *consumerGroup) static(instance string) *consumerMember {
 	if id, ok := c.statics[instance]; ok {
 		return c.members[id]
+	}
+	return nil
+}
+
+// full refuses one more member: of members as configured, at most membersMax, and of bytes groupBytesMax. Who is in the group already
+// may say more than before up to the limit of bytes.
+func (c *consumerGroup) full(id string, adds int) *refusal {
+	limit := membersMax
+	if n := c.g.cfg.ConsumerMembersMax; n > 0 {
+		limit = min(limit, n)
+	}
+	m := c.members[id]
+	if m != nil {
+		adds -= m.size()
+	}
+	switch {
+	case m == nil && len(c.members) >= limit:
+		return &refusal{kerr.GroupMaxSizeReached.Code, fmt.Sprintf("The consumer group has reached its maximum of %d members.", limit)}
+	case adds > 0 && c.bytes+adds > groupBytesMax:
+		return &refusal{kerr.GroupMaxSizeReached.Code, fmt.Sprintf("The members of the consumer group hold %d bytes, the most is %d.", c.bytes, groupBytesMax)}
 	}
 	return nil
 }

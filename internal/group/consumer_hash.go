@@ -26,6 +26,24 @@ func topicHash(t TopicInfo, buf []byte) (hash uint64, grown []byte) {
 	return xxh3(buf), buf
 }
 
+// hashMemo is a metadata hash and what it was computed from, so that members who come and go with the same subscription do not make
+// it be computed again.
+type hashMemo struct {
+	known         bool
+	revision      uint64 // of the topics
+	subscriptions uint64 // consumerGroup.subscriptions
+	hash          int64
+}
+
+func (c *consumerGroup) topicsHash(topics Topics) int64 {
+	memo := hashMemo{known: true, revision: topics.Revision(), subscriptions: c.subscriptions}
+	if memo.hash = c.memo.hash; memo != c.memo {
+		memo.hash = c.metadataHash(topics)
+		c.memo = memo
+	}
+	return memo.hash
+}
+
 // metadataHash is the hash of the subscribed topics that exist, in the order of their names (ModernGroup.computeMetadataHash); 0 for
 // none. It goes into the group's record, so that a change of a topic is noticed even over a restart.
 func (c *consumerGroup) metadataHash(topics Topics) int64 {

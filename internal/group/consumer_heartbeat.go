@@ -85,19 +85,25 @@ func (cfg *Config) checkHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) *refu
 	if len(req.MemberID) > stringMax || len(req.Group) > stringMax {
 		return invalid(fmt.Sprintf("Ids have at most %d bytes.", stringMax))
 	}
-	size := len(req.MemberID)
-	for _, s := range []*string{req.InstanceID, req.RackID, req.SubscribedTopicRegex} {
+	size := metadataSize(req)
+	if cfg.MetadataBytesMax > 0 && size > cfg.MetadataBytesMax {
+		return invalid(fmt.Sprintf("The member's metadata has %d bytes, more than %d.", size, cfg.MetadataBytesMax))
+	}
+	return nil
+}
+
+// metadataSize is how much the request wants to be remembered, in bytes; a heartbeat that only says that its member lives has none.
+func metadataSize(req *kmsg.ConsumerGroupHeartbeatRequest) int {
+	size := 0
+	for _, s := range [...]*string{req.InstanceID, req.RackID, req.SubscribedTopicRegex} {
 		if s != nil {
 			size += len(*s)
 		}
 	}
 	for _, name := range req.SubscribedTopicNames {
-		size += len(name) + 2
+		size += len(name)
 	}
-	if cfg.MetadataBytesMax > 0 && size > cfg.MetadataBytesMax {
-		return invalid(fmt.Sprintf("The member's metadata has %d bytes, more than %d.", size, cfg.MetadataBytesMax))
-	}
-	return nil
+	return size
 }
 
 // consumerFor is the consumer group for a heartbeat; it is not that of g yet when it was made for this request
@@ -143,9 +149,8 @@ type heartbeat struct {
 
 // check refuses what must be refused, before anything is changed.
 func (h *heartbeat) check() *refusal {
-	limit := h.g.cfg.ConsumerMembersMax
-	if limit > 0 && len(h.members) >= limit && h.members[h.req.MemberID] == nil {
-		return &refusal{kerr.GroupMaxSizeReached.Code, fmt.Sprintf("The consumer group has reached its maximum of %d members.", limit)}
+	if r := h.full(h.req.MemberID, metadataSize(h.req)); r != nil {
+		return r
 	}
 	if r := h.findMember(); r != nil {
 		return r

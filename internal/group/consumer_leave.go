@@ -51,7 +51,7 @@ func (c *consumerGroup) fence(now time.Time, topics Topics, members []*consumerM
 		c.remove(m)
 	}
 	c.dropRegexes(out)
-	c.bump(c.metadataHash(topics), out)
+	c.bump(c.topicsHash(topics), out)
 }
 
 // tickConsumer fences members whose session is over, that did not give up partitions in time, or that (classic members) did not join or

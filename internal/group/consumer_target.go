@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -46,7 +45,7 @@ func (c *consumerGroup) refresh(now time.Time, topics Topics, bump bool, out *Ou
 		c.regexesStale, c.regexesChecked = false, now
 	}
 	c.revision, c.revisionKnown = revision, true
-	if hash := c.metadataHash(topics); bump || hash != c.hash {
+	if hash := c.topicsHash(topics); bump || hash != c.hash {
 		c.bump(hash, out)
 	}
 	if c.oldPartitionMetadata {
@@ -55,20 +54,41 @@ func (c *consumerGroup) refresh(now time.Time, topics Topics, bump bool, out *Ou
 	}
 }
 
+// A target is computed with the first heartbeat that finds a newer group epoch, but a large group waits between two of them, so that
+// a crowd that joins one by one is not computed one by one. (Kafka waits in groups of any size: group.consumer.assignment.interval.ms,
+// 1 s.)
+const (
+	retargetWaitFrom = 1000                  // members and partitions of the target, together; fewer never wait
+	retargetWaitEach = 10 * time.Microsecond // for each of them: a target costs about a tenth of that
+	retargetWaitMax  = time.Second
+)
+
+// retargetDue says whether the group has waited long enough since its last target. A clock that was set back does not make it wait.
+func (c *consumerGroup) retargetDue(now time.Time) bool {
+	size := len(c.members) + c.targetSize
+	if size < retargetWaitFrom {
+		return true
+	}
+	since := time.Duration(now.UnixMilli()-c.assignmentMillis) * time.Millisecond
+	return since < 0 || since >= min(time.Duration(size)*retargetWaitEach, retargetWaitMax)
+}
+
 // retarget computes the target for the group epoch, unless there is one. Only targets that changed are written.
 func (c *consumerGroup) retarget(now time.Time, topics Topics, out *Output) {
-	if c.assignmentEpoch >= c.epoch {
+	if c.assignmentEpoch >= c.epoch || !c.retargetDue(now) {
 		return
 	}
 	resolver := subscriptionResolver{group: c, topics: topics}
 	members := make([]assigned, 0, len(c.members))
-	for _, id := range slices.Sorted(maps.Keys(c.members)) {
+	for _, id := range c.memberIDs() {
 		m := c.members[id]
 		members = append(members, assigned{id: id, instance: m.instance, topics: resolver.topicsOf(&m.memberData), target: c.target[id]})
 	}
+	c.targetSize = 0
 	targets := assign(c.assignorName(), members)
 	for i, target := range targets {
 		id := members[i].id
+		c.targetSize += target.size()
 		if old, ok := c.target[id]; ok && old.equal(target) {
 			continue
 		}

@@ -92,7 +92,7 @@ func (j *classicJoin) check() int16 {
 	switch {
 	case cfg.migrationDisabled():
 		return kerr.InconsistentGroupProtocol.Code
-	case cfg.ConsumerMembersMax > 0 && len(j.members) >= cfg.ConsumerMembersMax && j.members[j.MemberID] == nil:
+	case j.full(j.MemberID, protocolsSize(j.Protocols)) != nil:
 		return kerr.GroupMaxSizeReached.Code
 	case !j.supports(j.ProtocolType, j.Protocols):
 		return kerr.InconsistentGroupProtocol.Code

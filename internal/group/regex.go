@@ -64,6 +64,7 @@ func (c *consumerGroup) dropRegexes(out *Output) {
 	for _, pattern := range slices.Sorted(maps.Keys(c.regexes)) {
 		if r := c.regexes[pattern]; r.members <= 0 {
 			delete(c.regexes, pattern)
+			c.subscriptions++
 			if r.resolved {
 				c.tombstone(out, keyRegularExpression, pattern)
 			}
@@ -107,6 +108,7 @@ func (c *consumerGroup) resolveRegexes(now time.Time, topics Topics, all bool, o
 		}
 		r.resolved, r.topics, r.version, r.millis = true, names, int64(topics.Revision()), now.UnixMilli()
 		c.record(out, keyRegularExpression, pattern, encodeRegex(r.topics, r.version, r.millis))
+		c.subscriptions++
 		changed = true
 	}
 	return changed
