@@ -17,6 +17,7 @@ import (
 type consumeFlags struct {
 	clientFlags
 	from         string
+	group        string
 	partitions   []int32
 	count        int64
 	follow       bool
@@ -27,14 +28,15 @@ func newConsume(env *Env) *cobra.Command {
 	f := &consumeFlags{}
 	cmd := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print records", Args: wantArgs(1, 1, "one topic name"),
-		Long: `Print the records of a topic's partitions, without a consumer group: nothing is committed.
-It ends where the partitions ended when it began, unless told to follow.`,
-		Example:           "  ottla consume greetings --from start -n 10 -o json",
+		Long: `Print the records of a topic's partitions. Without a group nothing is committed, and it ends where the partitions ended when it
+began, unless told to follow. As a member of a consumer group it prints what the group has not read yet, commits what it printed, and waits for more.`,
+		Example:           "  ottla consume greetings --from start -n 10 -o json\n  ottla consume greetings --group readers",
 		ValidArgsFunction: f.completeOneTopic,
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.add(cmd, env)
 	cmd.Flags().StringVar(&f.from, "from", "start", "start, end, an offset, -N for the last N of each partition, or a time such as 2026-01-31T12:00:00Z")
+	cmd.Flags().StringVarP(&f.group, "group", "g", "", "read as a member of this consumer group; --from is for partitions it has not read yet")
 	cmd.Flags().Int32SliceVar(&f.partitions, "partition", nil, "partitions to read; default: all")
 	cmd.Flags().Int64VarP(&f.count, "count", "n", 0, "stop after so many records; 0: no limit")
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "wait for more records at the end")
@@ -74,6 +76,9 @@ func (f *consumeFlags) run(cmd *cobra.Command, topic string) error {
 	}
 	if f.count < 0 {
 		return usageError{fmt.Errorf("--count %d: allowed: 0 and above", f.count)}
+	}
+	if f.group != "" {
+		return f.runGroup(cmd, topic, from)
 	}
 	c := consumption{flags: f, cmd: cmd, topic: topic, from: from, assigned: map[int32]kgo.Offset{}, open: map[int32]int64{}}
 	if err := f.admin(cmd.Context(), c.plan); err != nil {
