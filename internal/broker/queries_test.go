@@ -222,23 +222,49 @@ func TestMetadataAutoCreate(t *testing.T) {
 	s.fill(topic, 0, 1, "v")
 }
 
+// TestFindCoordinator: groups are here, in every version; the others are refused in words.
 func TestFindCoordinator(t *testing.T) {
 	s := newStack(t)
+	without := New(Options{Catalog: s.catalog, NodeID: 1})
 	for version := int16(0); version <= 6; version++ {
 		for _, kind := range []int8{0, 1, 2, 9} {
-			const want = codeInvalidRequest
+			if version == 0 && kind != 0 {
+				continue // the kind is not in the request
+			}
 			req := kmsg.NewPtrFindCoordinatorRequest()
-			req.CoordinatorKey, req.CoordinatorType, req.CoordinatorKeys = "g", kind, []string{"g", "h"}
-			resp := s.do(req, version).(*kmsg.FindCoordinatorResponse)
-			if version < 4 {
-				if resp.ErrorCode != want || resp.NodeID != -1 {
-					t.Errorf("version %d kind %d: %+v", version, kind, resp)
-				}
-				continue
+			req.CoordinatorKey, req.CoordinatorType, req.CoordinatorKeys = "g", kind, []string{"g", ""}
+			want, node, host := codeNone, int32(1), "localhost"
+			if kind != 0 {
+				want, node, host = codeInvalidRequest, -1, ""
 			}
-			if len(resp.Coordinators) != 2 || resp.Coordinators[1].Key != "h" || resp.Coordinators[1].ErrorCode != want || resp.Coordinators[1].ErrorMessage == nil {
-				t.Errorf("version %d kind %d: %+v", version, kind, resp)
+			checkCoordinator(t, s.do(req, version).(*kmsg.FindCoordinatorResponse), want, node, host)
+			resp, err := without.Handle(t.Context(), s.request(req, version)).Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
+			checkCoordinator(t, resp.(*kmsg.FindCoordinatorResponse), codeInvalidRequest, -1, "")
+		}
+	}
+	if topic, found := s.catalog.Topic("__consumer_offsets"); !found || !topic.Internal {
+		t.Error("__consumer_offsets was not made")
+	}
+}
+
+func checkCoordinator(t *testing.T, resp *kmsg.FindCoordinatorResponse, code int16, node int32, host string) {
+	t.Helper()
+	if resp.Version < 4 {
+		if resp.ErrorCode != code || resp.NodeID != node || resp.Host != host {
+			t.Errorf("version %d: %+v", resp.Version, resp)
+		}
+		return
+	}
+	if len(resp.Coordinators) != 2 {
+		t.Fatalf("version %d: %+v", resp.Version, resp)
+	}
+	for i, key := range []string{"g", ""} {
+		c := &resp.Coordinators[i]
+		if c.Key != key || c.ErrorCode != code || c.NodeID != node || c.Host != host || c.ErrorMessage == nil || (*c.ErrorMessage == "") != (code == codeNone) {
+			t.Errorf("version %d: %+v", resp.Version, c)
 		}
 	}
 }

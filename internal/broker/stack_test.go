@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"ottla/internal/batch"
 	"ottla/internal/catalog"
 	"ottla/internal/coldstate"
+	"ottla/internal/coordinator"
 	"ottla/internal/disk"
 	"ottla/internal/metrics"
 	"ottla/internal/pidstore"
@@ -24,6 +26,7 @@ type stack struct {
 	session *wire.Session
 	logs    *seglog.Store
 	catalog *catalog.Catalog
+	groups  *coordinator.Coordinator
 	auto    bool
 	broken  bool // the disk fails: so may the end
 }
@@ -55,12 +58,15 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 		SyncLog: func(num uint64) { syncLog(cat, num) }, Metrics: m.Producers})
 	must(err)
 	must(cat.Attach(logs, pids, false))
-	s := &stack{tb: tb, logs: logs, catalog: cat, session: &wire.Session{ID: 1, Listener: "PLAINTEXT"}}
-	s.b = New(Options{Catalog: cat, Producers: pids, IDs: ids, NodeID: 1, ClusterID: cat.ClusterID(), DataDir: stackDir, Metrics: m,
+	s := &stack{tb: tb, logs: logs, catalog: cat, session: &wire.Session{ID: 1, Listener: "PLAINTEXT", RemoteAddr: netip.MustParseAddrPort("127.0.0.1:5000")}}
+	var closeGroups func() error
+	s.groups, closeGroups = newGroups(tb, fs, cat, m)
+	s.b = New(Options{Catalog: cat, Producers: pids, IDs: ids, Groups: s.groups, NodeID: 1, ClusterID: cat.ClusterID(), DataDir: stackDir, Metrics: m,
 		AutoCreate: func() bool { return s.auto },
 		Advertised: func(string) (string, int32) { return "localhost", 9092 }})
 	tb.Cleanup(func() {
-		for _, close := range []func() error{logs.Close, pids.Close, cat.Close, cold.Close} {
+		s.groups.Close()
+		for _, close := range []func() error{logs.Close, pids.Close, cat.Close, cold.Close, closeGroups} {
 			if err := close(); err != nil && !s.broken {
 				tb.Error(err)
 			}
