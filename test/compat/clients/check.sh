@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# check.sh DRIVERDIR BOOTSTRAP [kill|members]: one driver by itself against a broker that runs.
+# check.sh DRIVERDIR BOOTSTRAP [members] [restart]: one driver by itself against a broker that runs.
 #   (nothing)  produce 1000 records, read them by assignment and in a group, record by record
 #   members    also three members of one group, of which one is killed: nothing is missed
+#   restart    also two members under a broker that $RESTART (a shell command) kills and starts again
 # Kafka's jars (LIBS, default test/compat/.cache/libs) make the topic and say what is committed.
 # Prints a line per check, "ok NAME" or "FAIL NAME why"; with a failure it ends with code 1.
 set -uo pipefail
-driver=$1/driver bootstrap=$2 mode=${3:-}
+driver=$1/driver bootstrap=$2 modes=" ${*:3} "
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 libs=${LIBS:-$here/../.cache/libs}
 export BOOTSTRAP=$bootstrap
@@ -86,32 +87,64 @@ code=$?
 if [ $code = 0 ]; then ok SIGTERM; else fail SIGTERM "exit $code: $(tail -3 "$tmp/term.err" | tr '\n' ' ')"; fi
 committed "committed after SIGTERM" "group-$name-$tag" $((3 * n))
 
-if [ "$mode" = members ]; then
-  topic "members-$name-$tag"
+start() { # TOPIC COUNT: members m1..mCOUNT of a group with the topic's name
   pids=()
-  for m in 1 2 3; do
-    "$driver" group "members-$name-$tag" "members-$name-$tag" 1000000 >"$tmp/m$m" 2>"$tmp/m$m.err" &
+  local m
+  for m in $(seq "$2"); do
+    "$driver" group "$1" "$1" 1000000 >"$tmp/$1.m$m" 2>"$tmp/$1.m$m.err" &
     pids+=($!)
   done
-  run "members: produce" "$tmp/produce" produce "members-$name-$tag" 0 $n
-  for _ in $(seq "$seconds"); do
-    [ "$(records "$tmp"/m[123] | cut -f 1,2 | sort -u | wc -l)" = $n ] && break
-    sleep 1
+}
+await() { # TOPIC COUNT: until the members have printed so many different records
+  local deadline=$((SECONDS + seconds))
+  while [ "$(records "$tmp/$1".m? | cut -f 1,2 | sort -u | wc -l)" -lt "$2" ] && [ $SECONDS -lt $deadline ]; do sleep 0.5; done
+}
+finish() { # WHAT TOPIC COUNT: the members that still run end well; nothing is missed, all is committed
+  local m pid code
+  for m in "${!pids[@]}"; do
+    pid=${pids[$m]}
+    [ "$pid" = killed ] && continue
+    kill -TERM "$pid"
+    ( sleep "$seconds" && kill -9 "$pid" ) 2>/dev/null &
+    local watch=$!
+    wait "$pid"
+    code=$?
+    kill $watch 2>/dev/null
+    [ $code = 0 ] || fail "$1: exit of member $((m + 1))" "$code: $(tail -3 "$tmp/$2.m$((m + 1)).err" | tr '\n' ' ')"
   done
-  kill -9 "${pids[0]}"
-  run "members: produce more" "$tmp/produce" produce "members-$name-$tag" $n $((2 * n))
-  for _ in $(seq "$seconds"); do
-    [ "$(records "$tmp"/m[123] | cut -f 1,2 | sort -u | wc -l)" = $((2 * n)) ] && break
-    sleep 1
-  done
-  for m in 1 2; do
-    kill -TERM "${pids[$m]}"
-    wait "${pids[$m]}" || fail "members: exit of member $((m + 1))" "$(tail -3 "$tmp/m$((m + 1)).err" | tr '\n' ' ')"
-  done
-  wait "${pids[0]}" 2>/dev/null
-  records "$tmp"/m[123] | sort -u -t $'\t' -k 1,1n -k 2,2n >"$tmp/members"
-  same "members: nothing is missed" "$tmp/members" $((2 * n))
-  committed "members: committed" "members-$name-$tag" $((2 * n))
-fi
+  records "$tmp/$2".m? | sort -u -t $'\t' -k 1,1n -k 2,2n >"$tmp/$2.all"
+  same "$1: nothing is missed" "$tmp/$2.all" "$3"
+  committed "$1: committed" "$2" "$3"
+  echo "   $name: $1: $(records "$tmp/$2".m? | wc -l) records read of $3"
+}
+
+case $modes in *" members "*)
+  t=members-$name-$tag
+  topic "$t"
+  start "$t" 3
+  run "members: produce" "$tmp/produce" produce "$t" 0 $n
+  await "$t" $n
+  { kill -9 "${pids[0]}" && wait "${pids[0]}"; } 2>/dev/null
+  pids[0]=killed
+  run "members: produce more" "$tmp/produce" produce "$t" $n $((2 * n))
+  await "$t" $((2 * n))
+  finish members "$t" $((2 * n))
+  ;;
+esac
+case $modes in *" restart "*)
+  t=restart-$name-$tag
+  topic "$t"
+  start "$t" 2
+  run "restart: produce" "$tmp/produce" produce "$t" 0 $n
+  await "$t" $((n / 2))
+  eval "${RESTART:?a command that kills and starts the broker}"
+  run "restart: produce more" "$tmp/produce" produce "$t" $n $((2 * n))
+  await "$t" $((2 * n))
+  eval "$RESTART"
+  run "restart: produce the last" "$tmp/produce" produce "$t" $((2 * n)) $((3 * n))
+  await "$t" $((3 * n))
+  finish restart "$t" $((3 * n))
+  ;;
+esac
 [ -z "${KEEP:-}" ] || cp -r "$tmp/." "$KEEP"
 [ $failures = 0 ]
