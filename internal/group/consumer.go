@@ -315,7 +315,7 @@ func (c *consumerGroup) full(id string, adds int) *refusal {
 		limit = min(limit, n)
 	}
 	m := c.members[id]
-	if m != nil {
+	if m != nil && adds > 0 {
 		adds -= m.size()
 	}
 	switch {

@@ -328,10 +328,14 @@ func (c *consumerGroup) replace(old *consumerMember, id string, out *Output) *co
 	data := old.memberData
 	data.epoch, data.previous = 0, 0
 	c.tombstoneMember(old.id, out)
+	other := c.members[id] // a member that the id was taken from; its records are written over
 	c.remove(old)
 	m := &consumerMember{id: id}
 	c.put(m, data)
 	c.target[id] = target
+	if other != nil && other != old {
+		c.dropRegexes(out)
+	}
 	c.record(out, keyMemberMetadata, id, encodeMemberMetadata(&data))
 	c.record(out, keyTargetMember, id, encodeTargetMember(target))
 	c.record(out, keyCurrentAssignment, id, encodeCurrentAssignment(&data))

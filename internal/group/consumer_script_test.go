@@ -580,7 +580,7 @@ func classicJoinOf(d *datadriven.TestData, id string) *kmsg.JoinGroupRequest {
 }
 
 // checkConsumer is what is true of a group after every step.
-func checkConsumer(t *testing.T, g *Group) {
+func checkConsumer(t testing.TB, g *Group) {
 	t.Helper()
 	if g.classic != nil && g.consumer != nil {
 		t.Fatal("a group of both types")
