@@ -1,6 +1,6 @@
 // Package cli is the command line: one file per command. It owns flags, exit codes and what is printed.
 //
-// Client commands (topic, produce, consume) speak Kafka and nothing else, so they work against any broker.
+// Client commands (topic, group, produce, consume) speak Kafka and nothing else, so they work against any broker.
 // Tools for a data directory (check, dump) read it offline. What the broker does is none of its business: serve
 // hands a checked configuration to node and waits.
 package cli
@@ -93,7 +93,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 	}
 	addServeFlags(root, env)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(env), newVersion(), newTopic(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
+	root.AddCommand(newServe(env), newVersion(), newTopic(env), newGroup(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
 	return root
 }
 

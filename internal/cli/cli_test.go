@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"ottla/internal/config"
 	"ottla/internal/disk"
@@ -26,6 +27,7 @@ import (
 //	serve [key=value...]   starts a broker on data directory "data"
 //	stop, kill             ends it cleanly, or as kill -9 would
 //	ottla ARG...           runs a command; the block's input is its stdin, $B is the broker's address
+//	member GROUP TOPIC     a consumer joins a group; left: all of them leave
 //	damage FILE            overwrites the middle of a file; damage FILE at=N, cut=N, remove
 //
 // Ids, addresses and times are replaced by their names.
@@ -45,6 +47,8 @@ type world struct {
 	fs   *disk.Mem
 	node *node.Node
 	addr string
+
+	members []*kgo.Client // of groups, see member
 }
 
 func (w *world) command(d *datadriven.TestData) string {
@@ -64,6 +68,10 @@ func (w *world) command(d *datadriven.TestData) string {
 		return w.run(d)
 	case "damage":
 		return w.damage(d)
+	case "member":
+		return w.member(d)
+	case "left":
+		return w.left()
 	case "ls":
 		names, err := w.fs.List(d.CmdArgs[0].Key)
 		if err != nil {
@@ -124,6 +132,8 @@ var anonymous = []struct {
 	pattern *regexp.Regexp
 	name    string
 }{
+	{regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "<uuid>"},
+	{regexp.MustCompile(`[A-Za-z0-9+/_-]{22}==`), "<id>"},
 	{regexp.MustCompile(`\b[A-Za-z0-9_-]{22}\b`), "<id>"},
 	{regexp.MustCompile(`"timestamp_ms":\d+`), `"timestamp_ms":<ms>`},
 	{regexp.MustCompile(`producer \d{9,}`), "producer <pid>"},
