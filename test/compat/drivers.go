@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	installMax      = 8 * time.Minute
+	installMax      = 20 * time.Minute
 	installsAtOnce  = 2
 	driverLineMax   = 1 << 20
 	stderrBytesKept = 2000
@@ -32,6 +32,7 @@ type driver struct {
 	version  string
 	protocol string // $GROUP_PROTOCOL, "" if the client knows one only
 	cannot   map[string]string
+	slow     string // why its installation takes minutes
 	// Its producer asks for no acknowledgement by default: what it writes may come late.
 	unacknowledged bool
 }
@@ -70,6 +71,7 @@ func findDrivers(root string, only *regexp.Regexp) ([]*driver, error) {
 			command, reason, _ := strings.Cut(line, ":")
 			d.cannot[strings.TrimSpace(command)] = strings.TrimSpace(reason)
 		}
+		d.slow = strings.Join(fileLines(filepath.Join(dir, "slow")), " ")
 		_, err = os.Stat(filepath.Join(dir, "unacknowledged"))
 		d.unacknowledged = err == nil
 		protocols := fileLines(filepath.Join(dir, "protocols"))
@@ -95,6 +97,19 @@ func fileLines(name string) (out []string) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			out = append(out, line)
 		}
+	}
+	return out
+}
+
+// quick leaves out what is slow to install, unless it is wanted or has been installed before.
+func (s *suite) quick(ctx context.Context, all []*driver) (out []*driver) {
+	for _, d := range all {
+		_, err := os.Stat(filepath.Join(s.options.cache, "clients", d.client))
+		if d.slow == "" || s.options.slow || err == nil {
+			out = append(out, d)
+			continue
+		}
+		s.check(about(ctx, d.subject()), d.name()+": quick run", func(context.Context) error { return fmt.Errorf("%w: %s", errSkip, d.slow) })
 	}
 	return out
 }

@@ -30,6 +30,7 @@ type options struct {
 	cache, ottla, bootstrap, data string
 	reference, keep, verbose      bool
 	drivers, results              string
+	slow                          bool
 	only, clients, parts          *regexp.Regexp
 }
 
@@ -37,10 +38,12 @@ type options struct {
 type suite struct {
 	options options
 	results *recorder
-	broker  *broker
-	jvm     *jvm
-	dir     string // for files of the suite itself
-	started time.Time
+	// Versions of the clients that the suite plays itself, by name.
+	versions map[string]string
+	broker   *broker
+	jvm      *jvm
+	dir      string // for files of the suite itself
+	started  time.Time
 
 	mu struct {
 		sync.Mutex
@@ -60,7 +63,7 @@ func (s *suite) check(ctx context.Context, name string, f func(ctx context.Conte
 	took := time.Since(start).Round(time.Millisecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	res := result{subject: subjectOf(ctx), What: name, OK: err == nil, Skip: errors.Is(err, errSkip)}
+	res := result{subject: s.subjectOf(ctx, name), What: name, OK: err == nil, Skip: errors.Is(err, errSkip)}
 	if err != nil {
 		res.Why = err.Error()
 	}
@@ -94,6 +97,7 @@ func run() int {
 	clients := flag.String("clients", "", "play only the drivers whose client matches this `regexp`")
 	parts := flag.String("parts", "", "run only the parts whose name matches this `regexp`: "+strings.Join(partNames(), ", "))
 	flag.StringVar(&o.drivers, "drivers", "test/compat/clients", "directory of the drivers")
+	flag.BoolVar(&o.slow, "slow", false, "play the drivers too whose installation takes minutes")
 	flag.StringVar(&o.results, "results", "", "append the results to this `file`, in JSON lines")
 	flag.StringVar(&o.cache, "cache", "test/compat/.cache", "where run.sh put jars and classes")
 	flag.StringVar(&o.ottla, "ottla", "", "the broker's binary")
@@ -129,7 +133,7 @@ func setUp(ctx context.Context, o options) (s *suite, stop func(), err error) {
 	if err != nil {
 		return nil, func() {}, err
 	}
-	s = &suite{options: o, dir: dir, started: time.Now()}
+	s = &suite{options: o, dir: dir, started: time.Now(), versions: clientVersions(o.cache)}
 	if s.results, err = openRecorder(o.results); err != nil {
 		return s, func() {}, err
 	}
@@ -162,6 +166,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"base", (*suite).base},
+		{"tools", (*suite).tools},
 		{"world", (*suite).world},
 		{"end", (*suite).end},
 	}
@@ -191,6 +196,12 @@ func (s *suite) base(ctx context.Context) {
 	s.habits(ctx)
 	s.performance(ctx)
 	s.crash(ctx)
+}
+
+// tools are those of groups and of the cluster.
+func (s *suite) tools(ctx context.Context) {
+	s.groupTools(ctx)
+	s.clusterTools(ctx)
 }
 
 // end stops the broker and looks at what it leaves: logs that were recovered, too.

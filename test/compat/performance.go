@@ -60,7 +60,4 @@ func (s *suite) performance(ctx context.Context) {
 			return err
 		})
 	}
-	s.check(ctx, "kafka-consumer-perf-test", func(context.Context) error {
-		return fmt.Errorf("%w: it always subscribes, and there are no consumer groups yet", errSkip)
-	})
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,11 +39,31 @@ func (s *suite) expect(ctx context.Context, tool string, args []string, exit int
 	} else {
 		args = append(args, "--bootstrap-server", s.broker.bootstrap)
 	}
-	r, err := s.jvm.tool(ctx, tool, args...)
+	run := s.jvm.tool
+	if ownProcess[tool] {
+		run = s.toolProcess
+	}
+	r, err := run(ctx, tool, args...)
 	if err != nil {
 		return err
 	}
 	return s.judge(r, args, exit, patterns...)
+}
+
+// ownProcess are the tools that do the last part of their work when their JVM ends.
+var ownProcess = map[string]bool{kafkaVerifiableProducer: true, kafkaVerifiableConsumer: true}
+
+func (s *suite) toolProcess(ctx context.Context, class string, args ...string) (r toolResult, err error) {
+	flags := []string{"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(s.options.cache, "libs", "*"), class}
+	cmd := exec.CommandContext(ctx, "java", append(flags, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	if code := (*exec.ExitError)(nil); errors.As(err, &code) && ctx.Err() == nil {
+		r.Exit, err = code.ExitCode(), nil
+	}
+	r.Stdout, r.Stderr = stdout.String(), stderr.String()
+	return r, err
 }
 
 func (s *suite) judge(r toolResult, args []string, exit int, patterns ...string) error {
