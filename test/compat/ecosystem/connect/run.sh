@@ -20,7 +20,7 @@ more() { # appends 500 lines to the source's file, some at a time
 }
 arrived() { complete "$written" <"$out"; }
 # reached says whether all lines are in the sink's file within two minutes, and if not which.
-reached() { await 120 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
+reached() { await 180 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
 
 cluster() { await 90 answers 1 || { echo "the worker does not come up"; failure; return 1; }; }
 connectors() {

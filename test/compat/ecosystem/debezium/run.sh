@@ -50,7 +50,7 @@ for line in sys.stdin:
         print(p["op"], row["id"], row["text"])'
 }
 arrived() { changes | complete "$written"; }
-reached() { await 120 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
+reached() { await 180 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
 
 sql "create table lines (id int primary key, text text); alter table lines replica identity full"
 more

@@ -31,7 +31,7 @@ more() { # 2000 records, some at a time
 }
 failure() { grep -E 'ERROR|Exception' "$work/flink.log" | tail -3; }
 arrived() { values "$out" | grep '^flink line-' | complete "$written"; }
-reached() { await 150 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
+reached() { await 240 arrived >/dev/null 2>&1 || { arrived; failure; return 1; }; }
 has_checkpoint() { [ -n "$(last)" ]; }
 checkpointed() { await 60 has_checkpoint || { echo "no checkpoint"; failure; return 1; }; }
 

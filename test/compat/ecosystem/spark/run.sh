@@ -22,7 +22,7 @@ for t in $in $out; do
   topic_tool --create --topic "$t" --partitions 3 --replication-factor 1 >"$work/topic.log" 2>&1 || { cat "$work/topic.log"; exit 1; }
 done
 driver() { start spark env PYSPARK_PYTHON="$venv/bin/python" SPARK_LOCAL_IP=127.0.0.1 "$venv/bin/python" "$scenario/stream.py" "$BOOTSTRAP" "$in" "$out" "$work/checkpoint" "$packages"; }
-streaming() { await 120 grep -q STREAMING "$work/spark.log" || { echo "the query does not start"; grep -E 'ERROR|Exception' "$work/spark.log" | tail -3; return 1; }; }
+streaming() { await 180 grep -q STREAMING "$work/spark.log" || { echo "the query does not start"; grep -E 'ERROR|Exception' "$work/spark.log" | tail -3; return 1; }; }
 written=0
 more() { # 2000 records, some at a time
   local i
@@ -33,7 +33,7 @@ more() { # 2000 records, some at a time
   done
 }
 arrived() { values "$out" | grep '^spark line-' | complete "$written"; }
-reached() { await 150 arrived >/dev/null 2>&1 || { arrived; grep -E 'ERROR|Exception' "$work/spark.log" | tail -3; return 1; }; }
+reached() { await 240 arrived >/dev/null 2>&1 || { arrived; grep -E 'ERROR|Exception' "$work/spark.log" | tail -3; return 1; }; }
 
 more
 driver
