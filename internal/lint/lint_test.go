@@ -101,6 +101,11 @@ func load(t *testing.T) (*token.FileSet, []source) {
 		if name := d.Name(); d.IsDir() && (name == ".git" || name == ".cache" || name == "testdata" || name == "node_modules" || name == "ottla-data") {
 			return filepath.SkipDir
 		}
+		if d.IsDir() && path != root {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil {
+				return filepath.SkipDir // another module: a client of other people's, with dependencies of its own
+			}
+		}
 		if !strings.HasSuffix(path, ".go") {
 			return nil
 		}
