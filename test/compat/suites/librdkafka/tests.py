@@ -1,0 +1,130 @@
+"""Which of librdkafka's tests run, and what came of them.
+
+    tests.py list test.c skip.txt ONLY                           NAME PROTOCOL, a line for each run
+    tests.py report test.c skip.txt ONLY RUNS VERSION RESULTS    the results of all, from RUNS; code 1 after a failure
+
+Runs are by number: 0045 is all tests that are called 0045_*. ONLY has numbers with commas, or is empty.
+"""
+
+import collections
+import glob
+import json
+import os
+import re
+import sys
+
+PROTOCOLS = ("classic", "consumer")
+WHY_CHARACTERS = 400
+GROUPS = re.compile(r"rd_kafka_subscribe|->subscribe|test_consumer_subscribe|test_create_consumer|KafkaConsumer::create")
+
+
+def declared(source):
+    """Name -> (flags, scenario) of every test, in order."""
+    table = re.search(r"^struct test tests\[\] = \{(.*?)^\};", open(source).read(), re.S | re.M).group(1)
+    tests = collections.OrderedDict()
+    for entry in re.split(r"\n\s*_TEST\(", table)[1:]:
+        name, rest = entry.split(",", 1)
+        flags = re.match(r"\s*([A-Z_0-9| \n]+)", rest).group(1)
+        scenario = re.search(r'\.scenario = "([^"]*)"', rest)
+        tests[name] = (flags, scenario.group(1) if scenario else "default")
+    return tests
+
+
+def skipped(path):
+    """Name or number -> reason."""
+    out = {}
+    for line in open(path):
+        line = line.split("#", 1)[0].strip()
+        if line:
+            name, reason = line.split(None, 1)
+            out[name] = reason
+    return out
+
+
+def reason_of(name, flags, scenario, skips):
+    for which in (name, name.split("_")[0]):
+        if which in skips:
+            return skips[which]
+    if "TEST_F_LOCAL" in flags or name.endswith("_mock"):
+        return "needs no broker"
+    if "TEST_F_MANUAL" in flags:
+        return "is for people to run"
+    if "TEST_F_KNOWN_ISSUE" in flags.split():
+        return "is known to fail"
+    if "share_consumer" in name:
+        return "needs share groups"
+    if "default" not in scenario.split(","):
+        return "needs a broker that does not create topics by itself"
+    return ""
+
+
+def select(source, skip_file, only):
+    skips, numbers = skipped(skip_file), [n for n in only.split(",") if n]
+    for name, (flags, scenario) in declared(source).items():
+        if numbers and name.split("_")[0] not in numbers:
+            continue
+        yield name, reason_of(name, flags, scenario, skips)
+
+
+def protocols(name):
+    """A test that reads in groups runs with each protocol; which those are, its source says."""
+    texts = [open(f, errors="replace").read() for f in glob.glob(name.split("_")[0] + "-*.c*")]
+    return PROTOCOLS if any(GROUPS.search(t) for t in texts) else PROTOCOLS[:1]
+
+
+def command_list(source, skip_file, only):
+    seen = set()
+    for name, reason in select(source, skip_file, only):
+        number = name.split("_")[0]
+        if not reason and number not in seen:
+            seen.add(number)
+            for protocol in protocols(name):
+                print(number + "_", protocol)
+
+
+def last_words(log):
+    """What the test said when it failed."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in open(log, errors="replace")]
+    told = [line for line in lines if re.search(r"TEST FAILURE|Test failed|: assert|### Test .* failed", line)]
+    after = [lines[i + 1] for i, line in enumerate(lines[:-1]) if "TEST FAILURE" in line]
+    return " | ".join((after or told or lines[-3:])[:2])[:WHY_CHARACTERS]
+
+
+def outcome(runs, number, name, protocol):
+    at = os.path.join(runs, "%s_.%s" % (number, protocol))
+    try:
+        tests = json.load(open(at + ".json"), strict=False)["tests"]
+    except (OSError, ValueError, KeyError):
+        return False, False, "no report: " + last_words(at + ".log")
+    state = tests[name]["state"]
+    if state == "PASSED":
+        return True, False, ""
+    if state == "SKIPPED":
+        return True, True, "the test skips itself: " + tests[name]["extra"]
+    return False, False, "%s: %s" % (state, last_words(at + ".log"))
+
+
+def command_report(source, skip_file, only, runs, version, results):
+    counts = collections.Counter()
+    with open(results, "a") as out:
+
+        def result(what, ok, skip, why):
+            line = {"group": "suites", "client": "librdkafka tests", "version": version, "what": what, "ok": ok}
+            line.update({"skip": True} if skip else {})
+            out.write(json.dumps(dict(line, why=why)) + "\n")
+            word = "skip" if skip else "ok" if ok else "FAIL"
+            counts[word] += 1
+            print(word, what, why)
+
+        for name, reason in select(source, skip_file, only):
+            if reason:
+                result(name, True, True, reason)
+                continue
+            for protocol in protocols(name):
+                what = name if protocol == "classic" else name + ", group.protocol=" + protocol
+                result(what, *outcome(runs, name.split("_")[0], name, protocol))
+    print("%d passed, %d failed, %d skipped" % (counts["ok"], counts["FAIL"], counts["skip"]))
+    sys.exit(1 if counts["FAIL"] else 0)
+
+
+{"list": command_list, "report": command_report}[sys.argv[1]](*sys.argv[2:])
