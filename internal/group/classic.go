@@ -21,7 +21,8 @@ const (
 	// comes the oldest is forgotten: should it still join it is told UNKNOWN_MEMBER_ID and asks for a new id. Kafka has no bound.
 	pendingMembersMax = 10_000
 
-	// membersMax bounds the members of one classic group whatever group.max.size says; Kafka's default is none.
+	// membersMax bounds the members of one classic group whatever group.max.size says; Kafka's default is none. A member parks at
+	// most one JoinGroup and one SyncGroup, so it bounds those too.
 	membersMax = 100_000
 
 	// groupBytesMax bounds what the members of one classic group hold together, in bytes of ids, metadata and assignments.

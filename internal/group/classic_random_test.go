@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,7 +46,22 @@ func (p *classicPlay) next(n int) int {
 	return int(b) % n
 }
 
-func (p *classicPlay) id() string { return p.ids[max(0, len(p.ids)-1-p.next(8))] }
+// id is mostly that of a member, else any that was given out, or none.
+func (p *classicPlay) id() string {
+	if p.g.classic != nil && p.next(4) > 0 {
+		p.ids = slices.DeleteFunc(p.ids, func(id string) bool { return len(p.ids) > 20 && id != "" && p.g.classic.members[id] == nil })
+		var members []string
+		for _, id := range p.ids {
+			if p.g.classic.members[id] != nil {
+				members = append(members, id)
+			}
+		}
+		if len(members) > 0 {
+			return members[p.next(len(members))]
+		}
+	}
+	return p.ids[max(0, len(p.ids)-1-p.next(8))]
+}
 
 func (p *classicPlay) instance() *string {
 	if n := p.next(6); n < 2 {
@@ -65,10 +81,19 @@ func (p *classicPlay) generation() int32 {
 func (p *classicPlay) joinRequest() *kmsg.JoinGroupRequest {
 	r := kmsg.NewPtrJoinGroupRequest()
 	r.Version, r.Group, r.MemberID, r.InstanceID = int16(p.next(10)), "g", p.id(), p.instance()
-	r.ProtocolType = []string{"consumer", "consumer", "consumer", "connect"}[p.next(4)]
+	r.ProtocolType = "consumer"
+	if p.next(10) == 0 {
+		r.ProtocolType = "connect"
+	}
+	if c := p.g.classic; c != nil && p.next(3) > 0 && c.members[r.MemberID] != nil {
+		r.InstanceID = c.members[r.MemberID].instance
+	}
 	r.SessionTimeoutMillis = int32(5+p.next(10)) * 1000
 	r.RebalanceTimeoutMillis = int32(p.next(20)) * 1000
-	for range p.next(4) {
+	if p.next(8) > 0 {
+		r.Protocols = append(r.Protocols, kmsg.JoinGroupRequestProtocol{Name: "range", Metadata: subscription("t")})
+	}
+	for range p.next(3) {
 		metadata := [][]byte{nil, {1, 2}, subscription("t"), subscription("t", "x")}[p.next(4)]
 		r.Protocols = append(r.Protocols, kmsg.JoinGroupRequestProtocol{Name: []string{"", "range", "rr"}[p.next(3)], Metadata: metadata})
 	}
