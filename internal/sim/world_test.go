@@ -31,6 +31,7 @@ type world struct {
 	models   map[string]*model     // by topic; every topic here has one partition
 	topicIDs map[string][16]byte
 	issued   map[int64]bool  // ids that the broker gave out
+	closings int             // of segments, for the cleaner
 	lost     map[string]bool // topics whose producer state no log and no store has any more
 }
 
