@@ -36,7 +36,7 @@ all_seen() { python3 "$scenario/judge.py" --seen "$work/producer-$protocol.log" 
 play() {
   local before one=consumer-$protocol-1 two=consumer-$protocol-2
   before=$(acked)
-  await 90 goes_on || echo "$(($(acked) - before)) records acknowledged since the broker is back"
+  await 90 goes_on || { echo "only $(($(acked) - before)) records are acknowledged in 90 s"; return 1; }
   stop "producer-$protocol"
   await 150 all_seen || true
   stop "$two"
@@ -74,6 +74,13 @@ prints kafka-consumer-groups "--reset-offsets --from-file" 0 "^$group +$in +3 +1
 prints kafka-consumer-groups "--reset-offsets --by-duration" 0 "^$group +$in +2 +0" $groups --group "$group" --reset-offsets --topic "$in" --by-duration P1D --execute
 restart_broker
 prints kafka-consumer-groups "--describe$(restarted)" 0 "^$group +$in +2 +0 +([0-9]+) +[1-9]" $groups --describe --group "$group"
+formatted() { # FORMATTER
+  echo $p.consumer.ConsoleConsumer --topic __consumer_offsets --from-beginning --timeout-ms 15000 --formatter $p.consumer.$1
+}
+prints kafka-console-consumer "Kafka's formatter reads the commits in __consumer_offsets" 0 \
+  "\"group\":\"$group\",\"topic\":\"$in\",\"partition\":3}},\"value\":\{\"version\":[0-9],\"data\":\{\"offset\":17," $(formatted OffsetsMessageFormatter)
+prints kafka-console-consumer "Kafka's formatter reads the classic groups in __consumer_offsets" 0 \
+  "\"group\":\"verifiable-classic-$run\"}},\"value\":\{\"version\":[0-9],\"data\":\{\"protocolType\":\"consumer\",\"generation\":[1-9]" $(formatted GroupMetadataMessageFormatter)
 prints kafka-streams-application-reset "to the end of the input" 0 "!ERROR" $p.StreamsResetter --application-id "$group" --input-topics "$in" --to-latest --force
 prints kafka-streams-application-reset "has moved the offsets" 0 "^$group +$in +2 +[1-9][0-9]* +[0-9]+ +0 " $groups --describe --group "$group"
 prints kafka-consumer-groups "--delete" 0 "was successful|were successful" $groups --delete --group "$group"
