@@ -29,12 +29,44 @@ func fuzzSeeds(f *testing.F, t *catalog.Topic) {
 	for _, a := range apiTable {
 		seeds = append(seeds, kmsg.RequestForKey(a.key))
 	}
+	seeds = append(seeds, groupSeeds(t)...)
 	for _, req := range seeds {
 		for version := range int16(fuzzVersionsMax) {
 			if version <= req.MaxVersion() {
 				f.Add(frameOf(req, version))
 			}
 		}
+	}
+}
+
+// groupSeeds are requests of the group and admin APIs with something in them.
+func groupSeeds(t *catalog.Topic) []kmsg.Request {
+	m := &member{group: "g", id: "m", generation: 1}
+	member, instance := "m", "i"
+	join := joinRequest("g", "m")
+	join.InstanceID = &instance
+	return []kmsg.Request{
+		commitRequest("g", t, 7, 0, 9), fetchOffsetsRequest(9, "g", t, 0, 9), fetchOffsetsRequest(8, "g", nil),
+		joinRequest("g", ""), join, m.syncRequest("mine"),
+		&kmsg.HeartbeatRequest{Group: "g", MemberID: "m", Generation: 1},
+		&kmsg.LeaveGroupRequest{Group: "g", MemberID: "m", Members: []kmsg.LeaveGroupRequestMember{{MemberID: "m"}, {InstanceID: &instance}}},
+		&kmsg.DescribeGroupsRequest{Groups: []string{"g", "c", ""}, IncludeAuthorizedOperations: true},
+		&kmsg.ConsumerGroupDescribeRequest{Groups: []string{"g", "c", ""}, IncludeAuthorizedOperations: true},
+		&kmsg.ListGroupsRequest{StatesFilter: []string{"empty"}, TypesFilter: []string{"classic"}},
+		&kmsg.DeleteGroupsRequest{Groups: []string{"g", "g", ""}},
+		&kmsg.OffsetDeleteRequest{Group: "g", Topics: []kmsg.OffsetDeleteRequestTopic{
+			{Topic: t.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}, {Partition: 9}}}, {Topic: "nope"}}},
+		&kmsg.FindCoordinatorRequest{CoordinatorKey: "g", CoordinatorKeys: []string{"g"}},
+		&kmsg.ConsumerGroupHeartbeatRequest{Group: "c", MemberID: "m", RebalanceTimeoutMillis: 1000,
+			SubscribedTopicNames: []string{t.Name}, Topics: []kmsg.ConsumerGroupHeartbeatRequestTopic{}},
+		&kmsg.ConsumerGroupHeartbeatRequest{Group: "c", MemberID: "m", MemberEpoch: -1, SubscribedTopicRegex: &member},
+		&kmsg.AlterPartitionAssignmentsRequest{Topics: []kmsg.AlterPartitionAssignmentsRequestTopic{
+			{Topic: t.Name, Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Replicas: []int32{1, 1}}, {Replicas: nil}}}}},
+		&kmsg.DescribeQuorumRequest{Topics: []kmsg.DescribeQuorumRequestTopic{
+			{Topic: metadataTopic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}},
+		&kmsg.UpdateFeaturesRequest{FeatureUpdates: []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: 1, UpgradeType: 1}}},
+		&kmsg.PushTelemetryRequest{ClientInstanceID: [16]byte{7}, Metrics: []byte("m")},
+		&kmsg.ListTransactionsRequest{StateFilters: []string{"Ongoing", "x"}, TransactionalIDPattern: &member},
 	}
 }
 
