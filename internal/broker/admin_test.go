@@ -420,6 +420,27 @@ func TestDescribeCluster(t *testing.T) {
 	}
 }
 
+// TestGroupConfig: a group has what the broker gives to all groups, and nothing else can be set.
+func TestGroupConfig(t *testing.T) {
+	s := newStack(t)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	rr := kmsg.NewDescribeConfigsRequestResource()
+	rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "g"
+	req.Resources = append(req.Resources, rr)
+	r := s.do(req, 4).(*kmsg.DescribeConfigsResponse).Resources[0]
+	if r.ErrorCode != 0 || len(r.Configs) != 2 || r.Configs[0].Name != "consumer.heartbeat.interval.ms" || text(r.Configs[0].Value) != "5000" || !r.Configs[0].ReadOnly {
+		t.Errorf("got %+v", r)
+	}
+	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	ar := kmsg.NewIncrementalAlterConfigsRequestResource()
+	ar.ResourceType, ar.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "g"
+	ar.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.session.timeout.ms", Value: kmsg.StringPtr("50000")}}
+	alter.Resources = append(alter.Resources, ar)
+	if r := s.do(alter, 1).(*kmsg.IncrementalAlterConfigsResponse).Resources[0]; r.ErrorCode != codeInvalidRequest || r.ErrorMessage == nil {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestListConfigResources(t *testing.T) {
 	s := newStack(t)
 	s.topic("b", 1)

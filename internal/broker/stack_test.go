@@ -45,7 +45,10 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 		}
 	}
 	must(fs.MkdirAll(stackDir))
-	cat, err := catalog.Open(catalog.Options{FS: fs, Dir: stackDir, NodeID: 1, Metrics: m.Partitions})
+	cat, err := catalog.Open(catalog.Options{FS: fs, Dir: stackDir, NodeID: 1, Metrics: m.Partitions, Static: []catalog.StaticConfig{
+		{Name: "group.consumer.heartbeat.interval.ms", Value: "5000", Default: "5000", Type: catalog.TypeInt},
+		{Name: "group.consumer.session.timeout.ms", Value: "45000", Default: "45000", Type: catalog.TypeInt},
+	}})
 	must(err)
 	logs, err := seglog.OpenStore(seglog.Options{FS: fs, Dir: stackDir, FreeBytesMin: -1, Metrics: m.Log})
 	must(err)
