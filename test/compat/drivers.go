@@ -33,8 +33,7 @@ type driver struct {
 	protocol string // $GROUP_PROTOCOL, "" if the client knows one only
 	cannot   map[string]string
 	slow     string // why its installation takes minutes
-	// Its producer asks for no acknowledgement by default: what it writes may come late.
-	unacknowledged bool
+	late     string // why it commits records of partitions that it has given up already
 }
 
 func (d *driver) name() string {
@@ -71,9 +70,8 @@ func findDrivers(root string, only *regexp.Regexp) ([]*driver, error) {
 			command, reason, _ := strings.Cut(line, ":")
 			d.cannot[strings.TrimSpace(command)] = strings.TrimSpace(reason)
 		}
+		d.late = strings.Join(fileLines(filepath.Join(dir, "late-commits")), " ")
 		d.slow = strings.Join(fileLines(filepath.Join(dir, "slow")), " ")
-		_, err = os.Stat(filepath.Join(dir, "unacknowledged"))
-		d.unacknowledged = err == nil
 		protocols := fileLines(filepath.Join(dir, "protocols"))
 		if len(protocols) == 0 {
 			protocols = []string{""}

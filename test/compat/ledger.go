@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // seen is a record that a driver printed.
@@ -46,15 +47,27 @@ type position struct {
 	floor int64
 }
 
+type commit struct {
+	at     time.Time
+	offset int64
+}
+
+// lateMax is long for a rebalance of members that all answer, and short against what goes on after a kill.
+const lateMax = 3 * time.Second
+
 // ledger holds what the members of one group printed against each other. The rules: every record is seen, and where a
 // member begins to read, nobody's commit that was acknowledged before lies ahead. A member that goes on in its run while
-// another has taken over and committed breaks no rule: it holds records that it was given before.
+// another has taken over and committed breaks no rule: it holds records that it was given before. Nor does one that begins
+// before a commit younger than late, for clients that commit what they have given up already.
 type ledger struct {
 	mu        sync.Mutex
 	written   []int64          // per partition: the end of the log, as far as acknowledged to us
 	times     []map[int64]int  // per partition: offset -> how often seen
 	records   []map[int64]seen // per partition
 	committed []int64          // per partition: the highest acknowledged commit
+	late      time.Duration    // how old a commit must be to bind who begins to read
+	settled   []int64          // per partition: the highest commit that is as old
+	recent    [][]commit       // per partition: the younger ones, if late
 	members   map[string]int   // records printed by each process
 	runs      map[string][]*position
 	commits   int
@@ -64,7 +77,8 @@ type ledger struct {
 const wrongMax = 20
 
 func newLedger(partitions int) *ledger {
-	l := &ledger{written: make([]int64, partitions), committed: make([]int64, partitions), members: map[string]int{}, runs: map[string][]*position{}}
+	l := &ledger{written: make([]int64, partitions), committed: make([]int64, partitions), settled: make([]int64, partitions),
+		recent: make([][]commit, partitions), members: map[string]int{}, runs: map[string][]*position{}}
 	for range partitions {
 		l.times = append(l.times, map[int64]int{})
 		l.records = append(l.records, map[int64]seen{})
@@ -104,7 +118,7 @@ func (l *ledger) line(member, line string) {
 	}
 	run := l.runs[member][r.partition]
 	if run == nil || r.offset != run.last+1 {
-		run = &position{floor: l.committed[r.partition]}
+		run = &position{floor: l.floorLocked(r.partition, time.Now())}
 		l.runs[member][r.partition] = run
 		if r.offset < run.floor {
 			l.complainLocked("%s begins at %d-%d, but %d was committed before", member, r.partition, r.offset, run.floor)
@@ -124,6 +138,21 @@ func (l *ledger) commitLocked(member, rest string) {
 	}
 	l.commits++
 	l.committed[p] = max(l.committed[p], offset)
+	l.recent[p] = append(l.recent[p], commit{time.Now(), offset})
+}
+
+// floorLocked is the highest commit that binds who begins to read now.
+func (l *ledger) floorLocked(p int32, now time.Time) int64 {
+	if l.late == 0 {
+		return l.committed[p]
+	}
+	recent := l.recent[p]
+	for len(recent) > 0 && now.Sub(recent[0].at) >= l.late {
+		l.settled[p] = max(l.settled[p], recent[0].offset)
+		recent = recent[1:]
+	}
+	l.recent[p] = recent
+	return l.settled[p]
 }
 
 // missing is the first record that is written and not seen, as "partition-offset", and how many there are.

@@ -18,7 +18,8 @@ type subject struct {
 	Group   string `json:"group"`
 	Client  string `json:"client"`
 	Version string `json:"version"`
-	Area    string `json:"area,omitempty"` // what many similar checks are about, for the report card
+	Area    string `json:"area,omitempty"`   // what many similar checks are about, for the report card
+	Remark  string `json:"remark,omitempty"` // what the reader of the report card should know of the client
 }
 
 // result is a line of the results file, which report/ makes the report card of.

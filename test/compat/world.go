@@ -55,7 +55,11 @@ func (s *suite) world(ctx context.Context) {
 		var acts []*act
 		for _, d := range part {
 			label := strings.Trim(regexp.MustCompile(`[^a-zA-Z0-9.-]+`).ReplaceAllString(d.name(), "-"), "-")
-			acts = append(acts, &act{s: s, d: d, topic: "world-" + label, group: "group-" + label, ledger: newLedger(actPartitions)})
+			a := &act{s: s, d: d, topic: "world-" + label, group: "group-" + label, ledger: newLedger(actPartitions)}
+			if d.late != "" {
+				a.ledger.late = lateMax
+			}
+			acts = append(acts, a)
 		}
 		s.play(ctx, acts)
 	}
@@ -165,14 +169,13 @@ func (a *act) produce(ctx context.Context, count int64) error {
 		return err
 	}
 	a.next += count
-	if a.d.unacknowledged {
-		err := a.until(ctx, func() bool {
-			ends, err := a.s.ends(ctx, a.topic)
-			return err == nil && sum(ends) >= a.next
-		}, func() string { return "what was written never came" })
-		if err != nil {
-			return err
-		}
+	// By default some clients ask for no acknowledgement, or for one that comes before the record is to be seen.
+	err = a.until(ctx, func() bool {
+		ends, err := a.s.ends(ctx, a.topic)
+		return err == nil && sum(ends) >= a.next
+	}, func() string { return "what was written never came" })
+	if err != nil {
+		return err
 	}
 	log, err := a.log(ctx)
 	if err != nil {
