@@ -20,6 +20,9 @@ import (
 // fullDiskPause is how long a flush or compaction that met a full disk waits before it tries again.
 const fullDiskPause = time.Second
 
+// deadReadPause is how long the opening of a table, or a read that has failed, takes at least once the store is dead.
+const deadReadPause = 100 * time.Millisecond
+
 // markerPrefix begins the names of the files by which Pebble says which manifest and format are in force.
 const markerPrefix = "marker."
 
@@ -83,6 +86,20 @@ func (y *guardedFS) pace(name string) {
 		case <-t.C:
 		case <-y.guard.closing:
 		}
+	}
+}
+
+// paceRead holds up, for a moment, a read of a store that is dead. Pebble tries again at once and for ever to read the statistics of a
+// table that cannot be read.
+func (y *guardedFS) paceRead() {
+	if !y.guard.parks() {
+		return
+	}
+	t := time.NewTimer(deadReadPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-y.guard.closing:
 	}
 }
 
@@ -153,6 +170,7 @@ func (y *guardedFS) Link(_, newName string) error {
 
 // Open implements vfs.FS.
 func (y *guardedFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	y.paceRead()
 	f, err := y.fs.Open(name)
 	return applied(opts, y, name, f, err)
 }

@@ -51,6 +51,9 @@ func (g *guardedFile) Read(p []byte) (int, error) {
 // ReadAt implements vfs.File.
 func (g *guardedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := g.f.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		g.fs.paceRead()
+	}
 	return n, g.fs.note(err)
 }
 

@@ -56,7 +56,6 @@ func (a *alarm) ring() {
 func (a *alarm) run() {
 	timer := time.NewTimer(alarmIdle)
 	defer timer.Stop()
-	abandoned := false
 	for {
 		a.mu.Lock()
 		next := a.mu.next
@@ -68,12 +67,10 @@ func (a *alarm) run() {
 		case <-a.rung:
 		case <-timer.C:
 		}
-		if a.c.offline.Load() {
-			if !abandoned && a.c.ctx.Err() == nil {
-				a.c.abandonAll(codeNotAvailable)
-				abandoned = true
-			}
-			continue
+		if a.c.offline.Load() { // for good
+			a.c.abandonAll(codeNotAvailable)
+			<-a.c.ctx.Done()
+			return
 		}
 		a.tick()
 	}
