@@ -188,6 +188,7 @@ func FuzzStartFile(f *testing.F) {
 	f.Add(encodeStart(startFile{}))
 	f.Add(encodeStart(startFile{start: 5, recovery: 3}))
 	f.Add(encodeStart(startFile{start: 1 << 62, recovery: 1 << 62}))
+	f.Add(encodeStart(startFile{start: 1, recovery: 9, cleaned: 5, holes: 9}))
 	f.Add([]byte("log-start-offset 1\nstart 5\nrecovery 3\ncrc32c 00000000\n"))
 	f.Add([]byte("log-start-offset 2\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

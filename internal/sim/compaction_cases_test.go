@@ -184,7 +184,7 @@ func keyedRetries(w *world, pid int64) {
 
 // compactionCases are case 26.
 func compactionCases() []producerCase {
-	return []producerCase{
+	return append(idleCompactionCases(), []producerCase{
 		{name: "26 every record of the last five batches compacted away", setup: func(w *world) int64 {
 			pid := w.keyedHistory(7)
 			w.supersede(pid)
@@ -210,6 +210,23 @@ func compactionCases() []producerCase {
 			}
 			return pid
 		}, probe: keyedRetries},
+		{name: "26 sequences wrap inside a batch with holes", setup: func(w *world) int64 {
+			keys := []string{"k1", "k2", "k3", "k4"}
+			w.wantAppend(w.put(foreignPID, seqMod-2, keys...))
+			w.wantAppend(w.put(-1, -1, "k1", "k3", "k4"))
+			w.clean()
+			w.wantBatches(foreignPID, 0, 1)
+			return foreignPID
+		}, probe: func(w *world, pid int64) {
+			w.want(w.put(pid, seqMod-2, "k1", "k2", "k3", "k4"), codeNone)
+			w.wantAppend(w.put(pid, 2, "k5"))
+		}},
+	}...)
+}
+
+// idleCompactionCases are about producers that have not written for long.
+func idleCompactionCases() []producerCase {
+	return []producerCase{
 		{name: "26 idle past the expiration, a record left", setup: func(w *world) int64 {
 			pid := w.keyedHistory(6)
 			w.wantAppend(w.put(pid, 12, fmt.Sprint("a", pid), "alone"))
@@ -243,17 +260,6 @@ func compactionCases() []producerCase {
 			w.issued[pid] = true
 			w.want(w.put(pid, 14, "x"), codeOutOfOrder)
 			w.wantAppend(w.put(pid, 0, "x"))
-		}},
-		{name: "26 sequences wrap inside a batch with holes", setup: func(w *world) int64 {
-			keys := []string{"k1", "k2", "k3", "k4"}
-			w.wantAppend(w.put(foreignPID, seqMod-2, keys...))
-			w.wantAppend(w.put(-1, -1, "k1", "k3", "k4"))
-			w.clean()
-			w.wantBatches(foreignPID, 0, 1)
-			return foreignPID
-		}, probe: func(w *world, pid int64) {
-			w.want(w.put(pid, seqMod-2, "k1", "k2", "k3", "k4"), codeNone)
-			w.wantAppend(w.put(pid, 2, "k5"))
 		}},
 	}
 }
