@@ -59,8 +59,9 @@ sleep 0.5
 restart_broker
 wait $!
 verdict "$client" $kafka_version "word count$(restarted): no count is too low" atleast
-feed 20000 &
-sleep 1.5
+flow() { for _ in 1 2 3 4 5 6 7 8; do feed 3000 && sleep 0.3; done; }
+flow &
+sleep 2
 log "kill -9 in full flow"
 kill9 streams1
 wait $!
