@@ -21,7 +21,7 @@ const (
 	stateUnreleased memberState = 2 // UNRELEASED_PARTITIONS: it is at the new epoch and waits for partitions that others hold
 )
 
-// firstGroupEpoch is what Kafka's ModernGroup begins with; the first member that joins bumps it.
+// firstGroupEpoch is what Kafka's ModernGroup begins with, group and target; the first member that subscribes to a topic bumps it.
 const firstGroupEpoch = 1
 
 // Epochs with a meaning of their own, in requests and (the second) in records.
@@ -186,7 +186,7 @@ type regexSubscription struct {
 
 func newConsumerGroup(g *Group) *consumerGroup {
 	c := &consumerGroup{
-		g: g, epoch: firstGroupEpoch,
+		g: g, epoch: firstGroupEpoch, assignmentEpoch: firstGroupEpoch,
 		members: map[string]*consumerMember{}, target: map[string]assignment{}, regexes: map[string]*regexSubscription{},
 	}
 	c.clearDerived()

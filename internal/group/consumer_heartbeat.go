@@ -124,13 +124,16 @@ func (g *Group) consumerFor(req *kmsg.ConsumerGroupHeartbeatRequest, topics Topi
 // becomeConsumer makes c the group. Whoever waits in a classic group is asked to join again; the records of the classic group are
 // deleted, and those of the members that c took over are written.
 func (g *Group) becomeConsumer(now time.Time, c *consumerGroup, out *Output) {
-	if g.classic != nil {
-		g.classic.abandon(kerr.RebalanceInProgress.Code, out)
-		g.classic.tombstones(out)
-		g.classic = nil
+	old := g.classic
+	g.classic, g.consumer = nil, c
+	if old == nil {
+		return
 	}
-	g.consumer = c
-	c.takenOver(now, out)
+	old.abandon(kerr.RebalanceInProgress.Code, out)
+	old.tombstones(out)
+	if old.state != stateEmpty {
+		c.takenOver(now, out)
+	}
 }
 
 // heartbeat is one ConsumerGroupHeartbeat that does not leave.

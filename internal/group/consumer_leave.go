@@ -74,11 +74,8 @@ func (g *Group) tickConsumer(now time.Time, topics Topics, out *Output) {
 }
 
 // takenOver writes all records of a group that was made of a classic one, and starts sessions (ConsumerGroup.createConsumerGroupRecords).
-// A group that is made for its first member has none.
+// There may be no members, when the classic group had only given out ids: its generation is taken over all the same.
 func (c *consumerGroup) takenOver(now time.Time, out *Output) {
-	if len(c.members) == 0 {
-		return
-	}
 	ids := c.memberIDs()
 	for _, id := range ids {
 		c.record(out, keyMemberMetadata, id, encodeMemberMetadata(&c.members[id].memberData))

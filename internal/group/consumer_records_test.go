@@ -120,11 +120,12 @@ func TestKafkaReplay(t *testing.T) {
 		}
 	}
 	// A group made of a classic one is Dead between the tombstone of that and its own first record: both are in one batch.
-	want := `g1 consumer Assigning, g1 consumer Reconciling, g1 consumer Stable, g1 consumer Reconciling, g1 consumer Empty, ` +
-		`rx consumer Assigning, rx consumer Reconciling, rx consumer Stable, mig classic Empty, mig classic Stable, mig classic Dead, ` +
-		`mig consumer Assigning, mig consumer Reconciling, mig consumer Stable, mig consumer Reconciling, mig consumer Assigning, ` +
-		`mig consumer Reconciling, mig consumer Stable, mig consumer Reconciling, mig consumer Assigning, mig consumer Empty, ` +
-		`mig classic Dead, mig classic Stable, mig classic Empty, rx consumer Reconciling, rx consumer Empty`
+	want := `g1 consumer Reconciling, g1 consumer Assigning, g1 consumer Reconciling, g1 consumer Stable, g1 consumer Reconciling, ` +
+		`g1 consumer Empty, rx consumer Reconciling, rx consumer Stable, rx consumer Assigning, rx consumer Reconciling, ` +
+		`rx consumer Stable, mig classic Empty, mig classic Stable, mig classic Dead, mig consumer Reconciling, mig consumer Stable, ` +
+		`mig consumer Reconciling, mig consumer Assigning, mig consumer Reconciling, mig consumer Stable, mig consumer Reconciling, ` +
+		`mig consumer Assigning, mig consumer Empty, mig classic Dead, mig classic Stable, mig classic Empty, ` +
+		`rx consumer Reconciling, rx consumer Empty`
 	if got := strings.Join(story, ", "); got != want {
 		t.Errorf("story: %s", got)
 	}
