@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,10 +74,13 @@ type worldOptions struct {
 	check      time.Duration
 	maxBytes   int32
 	memory     int64
+	dir        string
+	config     *group.Config
 }
 
 const (
-	storeDir    = "/d/groups"
+	worldDir    = "/d"
+	storeDir    = worldDir + "/groups"
 	retention   = time.Hour
 	checkAfter  = 10 * time.Minute
 	initialWait = 3 * time.Second
@@ -110,11 +114,17 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	if w.o.memory == 0 {
 		w.o.memory = coldstate.MemoryBytesMin
 	}
-	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: "/d", FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
+	if w.o.dir == "" {
+		w.o.dir = worldDir
+	}
+	if w.o.config == nil {
+		w.o.config = config
+	}
+	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
 		return w, err
 	}
 	shares := pidstore.Split(1 << 20)
-	if w.cold, err = openCold(fs, "/d/producers", shares.ColdBytes, w.m.Cold); err != nil {
+	if w.cold, err = openCold(fs, filepath.Join(w.o.dir, "producers"), shares.ColdBytes, w.m.Cold); err != nil {
 		return w, err
 	}
 	if w.ids, err = pidstore.NewIDs(&blocks{}, w.m.Producers); err != nil {
@@ -126,7 +136,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	}); err != nil {
 		return w, err
 	}
-	if w.store, err = openCold(fs, storeDir, w.o.memory, w.m.Groups.Cold); err != nil {
+	if w.store, err = openCold(fs, filepath.Join(w.o.dir, "groups"), w.o.memory, w.m.Groups.Cold); err != nil {
 		return w, err
 	}
 	w.newPartitions(1)
@@ -135,7 +145,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 		Partitions:  func() int32 { return int32(len(w.parts)) },
 		EnsureTopic: func() error { return nil },
 		Topics:      func() group.Topics { return fakeTopics{} },
-		Config:      func() *group.Config { return config },
+		Config:      func() *group.Config { return w.o.config },
 		Limits:      w.o.limits,
 		Offsets:     OffsetsConfig{RetentionMillis: w.o.retention.Milliseconds(), RetentionCheckMillis: w.o.check.Milliseconds(), MetadataBytesMax: 4096},
 		Metrics:     w.m.Groups,
