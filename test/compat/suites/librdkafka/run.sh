@@ -4,8 +4,10 @@
 #   RESULTS   file that gets a JSON line for each test; without it the results are only printed
 #   CACHE     where the tests are kept, compiled (default test/compat/.cache)
 #   TESTS     only these, by number, with commas: TESTS=0011,0012
+#   ARGS      more arguments for the test runner: ARGS=-P makes every producer idempotent
 #   JOBS      tests at a time (default 3: most of them wait for time to pass)
-# Tests that need no broker, or more than a broker like this has, are left out: skip.txt says which and why.
+# Tests that need no broker, or more than a broker like this has, are left out: skip.txt says which and why. parts.txt
+# names the parts of a test of which others are left out.
 # Every test that reads in groups runs once for each group protocol. Ends with code 1 after a failure.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,16 +45,21 @@ export RDKAFKA_TEST_CONF=$runs/test.conf TEST_KAFKA_VERSION=4.1.0 LIBRDKAFKA_RUN
 export LD_LIBRARY_PATH=$dir/source/src:$dir/source/src-cpp
 
 cd "$dir/source/tests"
-python3 "$here/tests.py" list test.c "$here/skip.txt" "${TESTS:-}" >"$runs/list"
-one() { # NAME PROTOCOL
-  local at=$LIBRDKAFKA_RUNS/$1.$2
-  TESTS=${1%%_*} TEST_CONSUMER_GROUP_PROTOCOL=$2 TEST_REPORT=$at.json timeout -k 5 "$TEST_SECONDS" \
-    ./test-runner -L -Q -p1 >"$at.log" 2>&1 </dev/null || true
+python3 "$here/tests.py" list test.c "$here" "${TESTS:-}" >"$runs/list"
+one() { # NUMBER PART PROTOCOL...: one after the other, as they would find each other's topics
+  local number=$1 part=$2 protocol at
+  shift 2
+  [ "$part" = all ] || export SUBTESTS=$part
+  for protocol; do
+    at=$LIBRDKAFKA_RUNS/$number.$part.$protocol
+    TESTS=$number TEST_CONSUMER_GROUP_PROTOCOL=$protocol TEST_REPORT=$at.json timeout -k 5 "$TEST_SECONDS" \
+      ./test-runner -L -Q -p1 ${ARGS:-} >"$at.log" 2>&1 </dev/null || true
+  done
 }
 export -f one
-xargs -P "${JOBS:-3}" -L 1 bash -c 'one "$1" "$2"' one <"$runs/list"
+xargs -P "${JOBS:-3}" -L 1 bash -c 'one "$@"' one <"$runs/list"
 [ -z "${KEEP:-}" ] || cp -r "$runs" "$KEEP"
 version=$(sed -n 's/^#define RD_KAFKA_VERSION 0x\(..\)\(..\)\(..\).*/0x\1 0x\2 0x\3/p' ../src/rdkafka.h)
 # shellcheck disable=SC2086 # three numbers
 version=$(printf '%d.%d.%d' $version)
-python3 "$here/tests.py" report test.c "$here/skip.txt" "${TESTS:-}" "$runs" "$version" "${RESULTS:-/dev/null}"
+python3 "$here/tests.py" report test.c "$here" "${TESTS:-}" "$runs" "$version" "${RESULTS:-/dev/null}"

@@ -1,7 +1,9 @@
 """Which of librdkafka's tests run, and what came of them.
 
-    tests.py list test.c skip.txt ONLY                           NAME PROTOCOL, a line for each run
-    tests.py report test.c skip.txt ONLY RUNS VERSION RESULTS    the results of all, from RUNS; code 1 after a failure
+    tests.py list test.c HERE ONLY                           NUMBER PART PROTOCOL..., a line for each part of a test
+    tests.py report test.c HERE ONLY RUNS VERSION RESULTS    the results of all, from RUNS; code 1 after a failure
+
+HERE is the directory of skip.txt and parts.txt; PART is "all" for a test that is not cut up.
 
 Runs are by number: 0045 is all tests that are called 0045_*. ONLY has numbers with commas, or is empty.
 """
@@ -30,15 +32,12 @@ def declared(source):
     return tests
 
 
-def skipped(path):
-    """Name or number -> reason."""
-    out = {}
-    for line in open(path):
+def lines(here, name):
+    """(first word, the rest) of each line of a file that is no comment."""
+    for line in open(os.path.join(here, name)):
         line = line.split("#", 1)[0].strip()
         if line:
-            name, reason = line.split(None, 1)
-            out[name] = reason
-    return out
+            yield line.split(None, 1)
 
 
 def reason_of(name, flags, scenario, skips):
@@ -58,8 +57,12 @@ def reason_of(name, flags, scenario, skips):
     return ""
 
 
-def select(source, skip_file, only):
-    skips, numbers = skipped(skip_file), [n for n in only.split(",") if n]
+def parts(here, name):
+    return [part for number, part in lines(here, "parts.txt") if number == name.split("_")[0]] or ["all"]
+
+
+def select(source, here, only):
+    skips, numbers = dict(lines(here, "skip.txt")), [n for n in only.split(",") if n]
     for name, (flags, scenario) in declared(source).items():
         if numbers and name.split("_")[0] not in numbers:
             continue
@@ -72,14 +75,14 @@ def protocols(name):
     return PROTOCOLS if any(GROUPS.search(t) for t in texts) else PROTOCOLS[:1]
 
 
-def command_list(source, skip_file, only):
+def command_list(source, here, only):
     seen = set()
-    for name, reason in select(source, skip_file, only):
+    for name, reason in select(source, here, only):
         number = name.split("_")[0]
         if not reason and number not in seen:
             seen.add(number)
-            for protocol in protocols(name):
-                print(number + "_", protocol)
+            for part in parts(here, name):
+                print(number, part, *protocols(name))
 
 
 def last_words(log):
@@ -90,21 +93,23 @@ def last_words(log):
     return " | ".join((after or told or lines[-3:])[:2])[:WHY_CHARACTERS]
 
 
-def outcome(runs, number, name, protocol):
-    at = os.path.join(runs, "%s_.%s" % (number, protocol))
+def outcome(runs, name, part, protocol):
+    at = os.path.join(runs, "%s.%s.%s" % (name.split("_")[0], part, protocol))
     try:
         tests = json.load(open(at + ".json"), strict=False)["tests"]
     except (OSError, ValueError, KeyError):
         return False, False, "no report: " + last_words(at + ".log")
     state = tests[name]["state"]
     if state == "PASSED":
+        if part != "all" and not re.search(part + r".*: PASS", open(at + ".log", errors="replace").read()):
+            return protocol != PROTOCOLS[0], protocol != PROTOCOLS[0], "the test has no such part with this protocol"
         return True, False, ""
     if state == "SKIPPED":
         return True, True, "the test skips itself: " + tests[name]["extra"]
     return False, False, "%s: %s" % (state, last_words(at + ".log"))
 
 
-def command_report(source, skip_file, only, runs, version, results):
+def command_report(source, here, only, runs, version, results):
     counts = collections.Counter()
     with open(results, "a") as out:
 
@@ -116,13 +121,15 @@ def command_report(source, skip_file, only, runs, version, results):
             counts[word] += 1
             print(word, what, why)
 
-        for name, reason in select(source, skip_file, only):
+        for name, reason in select(source, here, only):
             if reason:
                 result(name, True, True, reason)
                 continue
-            for protocol in protocols(name):
-                what = name if protocol == "classic" else name + ", group.protocol=" + protocol
-                result(what, *outcome(runs, name.split("_")[0], name, protocol))
+            for part in parts(here, name):
+                for protocol in protocols(name):
+                    what = name if part == "all" else name + " " + part.removeprefix("do_test_").rstrip(":")
+                    what += "" if protocol == "classic" else ", group.protocol=" + protocol
+                    result(what, *outcome(runs, name, part, protocol))
     print("%d passed, %d failed, %d skipped" % (counts["ok"], counts["FAIL"], counts["skip"]))
     sys.exit(1 if counts["FAIL"] else 0)
 
