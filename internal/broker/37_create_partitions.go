@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ottla/internal/catalog"
+	"ottla/internal/coordinator"
 	"ottla/internal/wire"
 )
 
@@ -14,6 +15,9 @@ import (
 //
 // The rules are ReplicationControlManager.createPartitions. Every topic grows on its
 // own. Skipped: the timeout, because the answer comes when the partitions are durable.
+//
+// Unlike in Kafka __consumer_offsets cannot grow: where a group is kept is counted from the
+// number of its partitions, and another number loses every group from sight.
 
 func (b *Broker) handleCreatePartitions(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.CreatePartitionsRequest)
@@ -35,6 +39,10 @@ func (b *Broker) createPartitions(req *kmsg.CreatePartitionsRequest) *kmsg.Creat
 		if !single[t.Topic] {
 			continue
 		}
+		if t.Topic == coordinator.Topic && b.topicByName(t.Topic) != nil {
+			b.addedPartitions(resp, t.Topic, errGroupsWouldMove)
+			continue
+		}
 		var assignments []catalog.Assignment
 		if t.Assignment != nil {
 			assignments = make([]catalog.Assignment, len(t.Assignment))
@@ -46,6 +54,9 @@ func (b *Broker) createPartitions(req *kmsg.CreatePartitionsRequest) *kmsg.Creat
 	}
 	return resp
 }
+
+var errGroupsWouldMove = catalog.Refuse(catalog.ErrInvalidPartitions,
+	"The number of partitions of %s says where each group is kept and cannot change.", coordinator.Topic)
 
 func (b *Broker) addedPartitions(resp *kmsg.CreatePartitionsResponse, name string, err error) {
 	out := kmsg.NewCreatePartitionsResponseTopic()

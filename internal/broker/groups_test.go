@@ -562,6 +562,20 @@ func TestGroupAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// TestOffsetsTopicKeepsItsPartitions: groups are found by their number.
+func TestOffsetsTopicKeepsItsPartitions(t *testing.T) {
+	s := withOffsets(t)
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	req.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: coordinator.Topic, Count: 10}, {Topic: "nope", Count: 10}}
+	resp := s.do(req, 3).(*kmsg.CreatePartitionsResponse)
+	if resp.Topics[0].ErrorCode != codeInvalidPartitions || resp.Topics[0].ErrorMessage == nil || resp.Topics[1].ErrorCode != codeUnknownTopicOrPartition {
+		t.Errorf("got %+v", resp)
+	}
+	if topic, _ := s.catalog.Topic(coordinator.Topic); len(topic.Partitions) != 2 {
+		t.Errorf("%d partitions", len(topic.Partitions))
+	}
+}
+
 func TestJavaAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"127.0.0.1": "127.0.0.1", "::1": "0:0:0:0:0:0:0:1", "::ffff:10.0.0.1": "10.0.0.1", "fe80::a0b:1": "fe80:0:0:0:0:0:a0b:1",
