@@ -130,7 +130,7 @@ func (s *suite) installAll(ctx context.Context, all []*driver) []*driver {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			same := byDir[dir]
-			who := subject{Group: "clients", Client: same[0].client}
+			who := same[0].subject()
 			there[i] = s.check(about(ctx, who), same[0].client+": install", func(context.Context) error {
 				version, err := s.install(ctx, dir)
 				for _, d := range same {

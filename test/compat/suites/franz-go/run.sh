@@ -43,7 +43,7 @@ done < <(sed '/^#/d' "$here/skip.txt")
 awk '
   / *=== (RUN|CONT|NAME) / { now = $NF; next }
   / *--- (PASS|FAIL|SKIP): / { now = $3; sub(":", "", $2); verdict[$3] = $2; order[n++] = $3; next }
-  /^ +[a-z_0-9]+\.go:[0-9]+: / { if (said[now] !~ /FAILED|expected|not|want/) { sub(/^ +/, ""); said[now] = said[now] == "" ? $0 : said[now] "; " $0 } }
+  /^ +[a-z_0-9]+\.go:[0-9]+: / { sub(/^ +/, ""); said[now] = said[now] == "" ? $0 : said[now] "; " $0 }
   END { for (i = 0; i < n; i++) print verdict[order[i]] "\t" order[i] "\t" substr(said[order[i]], 1, 400) }
 ' "$log" >"$dir/verdicts"
 while IFS=$'\t' read -r verdict name why; do
