@@ -55,6 +55,9 @@ func TestCompactionLags(t *testing.T) {
 	if err := errors.Join(alter("max.compaction.lag.ms", "10"), alter("cleanup.policy", "compact,delete")); err != nil {
 		t.Error(err)
 	}
+	if a, _ := c.Topic("a"); a.settings.Log.SegmentMillis != 10 {
+		t.Errorf("a segment is closed after %d ms, max.compaction.lag.ms is 10", a.settings.Log.SegmentMillis)
+	}
 	if s := func() *Topic { a, _ := c.Topic("a"); return a }(); s.settings == nil || !s.settings.Log.Compact || s.settings.Log.RetentionMillis < 0 {
 		t.Errorf("compact,delete: %+v", s.settings)
 	}

@@ -244,6 +244,8 @@ func (v values) settings() *partition.Settings {
 	policy := splitList(v["cleanup.policy"])
 	if slices.Contains(policy, "compact") {
 		s.Log.Compact, s.Rules.RequireKey = true, true
+		// What is in the active segment is never compacted (LogConfig.maxSegmentMs).
+		s.Log.SegmentMillis = min(s.Log.SegmentMillis, s.Log.MaxCompactionMillis)
 	}
 	if !slices.Contains(policy, "delete") {
 		s.Log.RetentionBytes, s.Log.RetentionMillis = -1, -1

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ottla/internal/coordinator"
 	"ottla/internal/partition"
 	"ottla/internal/seglog"
 )
@@ -35,16 +36,20 @@ func (n *Node) cleanLoop(ctx context.Context) {
 	if !n.config.Bool("log.cleaner.enable") {
 		return
 	}
-	threads := n.config.Int("log.cleaner.threads")
-	c := &cleaner{n: n, backoff: time.Duration(min(n.config.Int("log.cleaner.backoff.ms"), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond,
-		rate: n.config.Float("log.cleaner.io.max.bytes.per.second")}
-	c.mu.busy, c.mu.uncleanable = map[*partition.Partition]bool{}, map[*partition.Partition]bool{}
-	c.mu.resting = map[*partition.Partition]time.Time{}
+	c, threads := n.newCleaner(), n.config.Int("log.cleaner.threads")
 	var all sync.WaitGroup
 	for range threads {
 		all.Go(func() { c.run(ctx, n.config.Int("log.cleaner.dedupe.buffer.size")/threads) })
 	}
 	all.Wait()
+}
+
+func (n *Node) newCleaner() *cleaner {
+	c := &cleaner{n: n, backoff: time.Duration(min(n.config.Int("log.cleaner.backoff.ms"), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond,
+		rate: n.config.Float("log.cleaner.io.max.bytes.per.second")}
+	c.mu.busy, c.mu.uncleanable = map[*partition.Partition]bool{}, map[*partition.Partition]bool{}
+	c.mu.resting = map[*partition.Partition]time.Time{}
+	return c
 }
 
 // run cleans one log after the other. The buffer for keys goes when there is nothing to do.
@@ -117,6 +122,7 @@ func (c *cleaner) pick(ctx context.Context) *partition.Partition {
 }
 
 func (c *cleaner) clean(ctx context.Context, p *partition.Partition, m *seglog.OffsetMap) {
+	c.n.boundTombstones(p)
 	began := time.Now()
 	stats, err := p.Clean(ctx, began, partition.CleanTools{Map: m, Throttle: c.throttle})
 	took := time.Since(began)
@@ -135,6 +141,21 @@ func (c *cleaner) clean(ctx context.Context, p *partition.Partition, m *seglog.O
 		"segments", stats.Segments, "bytes_before", stats.BytesRead, "bytes_after", stats.BytesWritten,
 		"records_kept", stats.Kept, "superseded", stats.Superseded, "tombstones", stats.Tombstones, "without_key", stats.KeyLess,
 		"took", took.Round(time.Millisecond))
+}
+
+// boundTombstones keeps tombstones of committed offsets and groups in the log until the store of groups has seen them
+// durably: a start replays the log from there on, and would not learn of what they delete.
+func (n *Node) boundTombstones(p *partition.Partition) {
+	if p.Topic() != coordinator.Topic || n.groupsCold == nil {
+		return
+	}
+	p.SetTombstoneBound(func() int64 {
+		seen, found, err := n.groupsCold.FlushedCheckpoint(p.Num())
+		if err != nil || !found {
+			return 0
+		}
+		return seen.Offset
+	})
 }
 
 func (c *cleaner) count(stats seglog.CleanStats, took time.Duration, buffer *seglog.OffsetMap) {

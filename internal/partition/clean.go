@@ -18,7 +18,8 @@ type CleanTools struct {
 }
 
 // SetTombstoneBound has the cleaner ask how far records without a value may be removed. They stay at and behind the
-// offset that f returns: who keeps a view of the log elsewhere has not durably seen them yet. f must not block.
+// offset that f returns: who keeps a view of the log elsewhere has not durably seen them yet. f may read, but
+// must not wait for anybody.
 func (p *Partition) SetTombstoneBound(f func() int64) { p.tombstoneBound.Store(&f) }
 
 // tombstonesBelow is the bound in force. Where somebody must set one, nothing goes until then.

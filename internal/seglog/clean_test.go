@@ -308,3 +308,40 @@ func TestCleanRefusesDamage(t *testing.T) {
 		t.Errorf("segments %v, were %v, cleaned up to %d", after, before, l.CleanedUpTo())
 	}
 }
+
+// BenchmarkClean compacts a log on the disk of which nine records in ten are superseded.
+func BenchmarkClean(b *testing.B) {
+	for _, codec := range []int8{batch.CodecNone, batch.CodecZstd} {
+		b.Run(batch.CodecName(codec), func(b *testing.B) {
+			const keys, records, perBatch = 20_000, 200_000, 100
+			var bytesRead, bytesLog int64
+			for b.Loop() {
+				b.StopTimer()
+				cfg := cleanConfig()
+				cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.FlushMessages = 1<<20, 4096, 1<<40
+				s := benchStore(b)
+				l := benchLog(b, s, fmt.Sprint("t-", b.N), cfg)
+				rng := rand.New(rand.NewPCG(1, 1))
+				recs := make([]keyedRecord, perBatch)
+				for range records / perBatch {
+					for i := range recs {
+						recs[i] = keyedRecord{timestamp: testEpochTime, key: fmt.Sprintf("user-%08d", rng.IntN(keys)), value: fmt.Sprintf("%x %150x", [6]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64()}, rng.Uint64())}
+					}
+					if _, _, err := l.Append(keyedBatch(b, codec, plainHeader(), recs), AppendOptions{Now: now()}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				<-l.requestSync().Done()
+				m := NewOffsetMap(16 << 20)
+				b.StartTimer()
+				stats, err := l.Clean(context.Background(), CleanOptions{Now: now(), Map: m, UpTo: math.MaxInt64})
+				if err != nil || stats.MapFull {
+					b.Fatal(stats, err)
+				}
+				bytesRead, bytesLog = stats.BytesRead+stats.MapBytes, stats.BytesRead
+			}
+			b.SetBytes(bytesLog)
+			b.ReportMetric(float64(bytesRead)/float64(bytesLog), "reads/byte")
+		})
+	}
+}
