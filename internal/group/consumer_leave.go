@@ -110,12 +110,13 @@ func (g *Group) commitAllowedConsumer(q CommitCheck, _ time.Time) int16 {
 	case !q.Txn && m.classic == nil && q.Version < 9:
 		return kerr.UnsupportedVersion.Code
 	case q.Epoch > m.epoch:
-		return m.staleCode()
+		return m.staleCode(q.Txn)
 	}
 	return 0
 }
 
 // CommitPartitionAllowed is the error code for one partition of an offset commit that CommitAllowed let pass, 0 when it may go ahead.
+// One that is refused refuses the whole commit, as in OffsetMetadataManager.commitOffset.
 // A member of a consumer group may commit with an older epoch than its own, as long as the partition was given to it at that epoch or
 // before, and is still its own (KIP-1251).
 func (g *Group) CommitPartitionAllowed(q CommitCheck, topic [16]byte, partition int32) int16 {
@@ -133,14 +134,14 @@ func (g *Group) CommitPartitionAllowed(q CommitCheck, topic [16]byte, partition 
 		given, ok = m.revoking.epochOf(topic, partition)
 	}
 	if !ok || q.Epoch < given {
-		return m.staleCode()
+		return m.staleCode(q.Txn)
 	}
 	return 0
 }
 
-// staleCode is what a member is told whose epoch is wrong, in the words of its protocol.
-func (m *consumerMember) staleCode() int16 {
-	if m.classic != nil {
+// staleCode is what a member is told whose epoch is wrong, in the words of its protocol; transactions know only generations.
+func (m *consumerMember) staleCode(txn bool) int16 {
+	if m.classic != nil || txn {
 		return kerr.IllegalGeneration.Code
 	}
 	return kerr.StaleMemberEpoch.Code
@@ -156,7 +157,7 @@ func (c *consumerGroup) fetchAllowed(member string, epoch int32) int16 {
 	case m == nil:
 		return kerr.UnknownMemberID.Code
 	case m.epoch != epoch:
-		return m.staleCode()
+		return m.staleCode(false)
 	}
 	return 0
 }
