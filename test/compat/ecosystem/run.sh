@@ -3,7 +3,7 @@
 # the tools of groups. Each NAME/run.sh is one scenario, and runs by itself too; see lib.sh for what it takes.
 #   run.sh [NAME...]    all scenarios, or these, one after the other
 # BOOTSTRAP names the broker, RESTART_CMD kills and restarts it. Without BOOTSTRAP the binary OTTLA (bin/ottla) is started, on a
-# free loopback port, in a temporary directory. Results go to RESULTS, one JSON object a line; without it they are only printed.
+# free loopback port, in a temporary directory, with SERVE_ARGS. Results go to RESULTS, one JSON object a line; without it they are only printed.
 # It ends with 0 when all scenarios could run; what failed is in the results.
 set -euo pipefail
 eco=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +20,7 @@ if [ -e "$data/pid" ]; then
   kill -9 "\$(cat "$data/pid")" 2>/dev/null
   while kill -0 "\$(cat "$data/pid")" 2>/dev/null; do sleep 0.1; done
 fi
-setsid "$binary" serve --listen "$BOOTSTRAP" --data "$data/data" --http off ${OTTLA_ARGS:-} >>"$data/log" 2>&1 </dev/null &
+setsid "$binary" serve --listen "$BOOTSTRAP" --data "$data/data" --http off ${SERVE_ARGS:-} >>"$data/log" 2>&1 </dev/null &
 echo \$! >"$data/pid"
 for _ in \$(seq 300); do
   (exec 3<>"/dev/tcp/${BOOTSTRAP/:/\/}") 2>/dev/null && exit 0
