@@ -214,7 +214,11 @@ func (c *Coordinator) CleanableUpTo(index int32) int64 {
 	if err != nil {
 		return 0
 	}
-	check, found, err := c.o.Store.FlushedCheckpoint(p.Num())
+	return c.flushedUpTo(p.Num())
+}
+
+func (c *Coordinator) flushedUpTo(num uint64) int64 {
+	check, found, err := c.o.Store.FlushedCheckpoint(num)
 	if err != nil || !found {
 		return 0
 	}

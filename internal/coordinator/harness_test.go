@@ -75,6 +75,7 @@ type worldOptions struct {
 	maxBytes   int32
 	memory     int64
 	dir        string
+	compact    bool // small segments, and tombstones that may go at once
 	config     *group.Config
 }
 
@@ -178,6 +179,9 @@ func openCold(fs disk.FS, dir string, memory int64, m *metrics.Cold) (*coldstate
 func (w *world) newPartitions(firstNum uint64) {
 	config := seglog.DefaultConfig()
 	config.RetentionMillis, config.SegmentBytes = -1, 1<<20
+	if w.o.compact {
+		config.SegmentBytes, config.Compact, config.DeleteRetentionMillis = 2000, true, 0
+	}
 	w.parts = nil
 	for i := range w.o.partitions {
 		w.parts = append(w.parts, partition.New(partition.Options{
@@ -185,7 +189,7 @@ func (w *world) newPartitions(firstNum uint64) {
 			Settings: &partition.Settings{Log: config, Rules: batch.Rules{
 				MaxBytes: w.o.maxBytes, TimestampBeforeMax: -1, TimestampAfterMax: -1, CompressionType: "producer", DecompressedBytesMax: 1 << 20,
 			}},
-			Unclean: w.o.unclean, Metrics: w.m.Partitions,
+			Unclean: w.o.unclean, HoldTombstones: true, Metrics: w.m.Partitions,
 		}))
 	}
 }

@@ -179,6 +179,7 @@ func (c *Coordinator) loadGroups(index int32) ([]*group.Group, *partition.Partit
 	if err := p.Load(c.ctx); err != nil {
 		return nil, nil, err
 	}
+	p.SetTombstoneBound(func() int64 { return c.flushedUpTo(p.Num()) })
 	r := replay{c: c, p: p, batch: c.o.Store.NewBatch()}
 	defer r.batch.Close()
 	if err := r.run(); err != nil {
