@@ -58,7 +58,9 @@ def reason_of(name, flags, scenario, skips):
 
 
 def parts(here, name):
-    return [part for number, part in lines(here, "parts.txt") if number == name.split("_")[0]] or ["all"]
+    """(part, why it does not run or "") of a test."""
+    cut = [rest.split(None, 1) + [""] for number, rest in lines(here, "parts.txt") if number == name.split("_")[0]]
+    return [tuple(c[:2]) for c in cut] or [("all", "")]
 
 
 def select(source, here, only):
@@ -81,8 +83,9 @@ def command_list(source, here, only):
         number = name.split("_")[0]
         if not reason and number not in seen:
             seen.add(number)
-            for part in parts(here, name):
-                print(number, part, *protocols(name))
+            for part, left_out in parts(here, name):
+                if not left_out:
+                    print(number, part, *protocols(name))
 
 
 def last_words(log):
@@ -125,9 +128,13 @@ def command_report(source, here, only, runs, version, results):
             if reason:
                 result(name, True, True, reason)
                 continue
-            for part in parts(here, name):
+            for part, left_out in parts(here, name):
+                title = name if part == "all" else name + " " + part.removeprefix("do_test_").rstrip(":")
+                if left_out:
+                    result(title, True, True, left_out)
+                    continue
                 for protocol in protocols(name):
-                    what = name if part == "all" else name + " " + part.removeprefix("do_test_").rstrip(":")
+                    what = title
                     what += "" if protocol == "classic" else ", group.protocol=" + protocol
                     result(what, *outcome(runs, name, part, protocol))
     print("%d passed, %d failed, %d skipped" % (counts["ok"], counts["FAIL"], counts["skip"]))
