@@ -129,6 +129,14 @@ func TestSecurityIsOff(t *testing.T) {
 			t.Errorf("version %d: %+v, %+v", version, token, tokens)
 		}
 	}
+	for version := int16(0); version <= 2; version++ {
+		if resp := s.do(kmsg.NewPtrSASLAuthenticateRequest(), version).(*kmsg.SASLAuthenticateResponse); resp.ErrorCode != 34 || resp.ErrorMessage == nil {
+			t.Errorf("version %d: %+v", version, resp)
+		}
+		if resp := s.do(kmsg.NewPtrSASLHandshakeRequest(), min(version, 1)).(*kmsg.SASLHandshakeResponse); resp.ErrorCode != 34 || len(resp.SupportedMechanisms) != 0 {
+			t.Errorf("version %d: %+v", version, resp)
+		}
+	}
 	for version := int16(1); version <= 2; version++ {
 		renewed := s.do(kmsg.NewPtrRenewDelegationTokenRequest(), version).(*kmsg.RenewDelegationTokenResponse)
 		expired := s.do(kmsg.NewPtrExpireDelegationTokenRequest(), version).(*kmsg.ExpireDelegationTokenResponse)

@@ -34,6 +34,7 @@ const (
 	codeInvalidGroupID            int16 = 24
 	codeInvalidTimestamp          int16 = 32
 	codeUnsupportedSASLMechanism  int16 = 33
+	codeIllegalSASLState          int16 = 34
 	codeUnsupportedVersion        int16 = 35
 	codeTopicAlreadyExists        int16 = 36
 	codeInvalidPartitions         int16 = 37

@@ -28,7 +28,7 @@ type api struct {
 
 // apiTable is the one list of APIs, by ascending key. Produce 0 to 2 are advertised
 // and refused (see 00_produce.go). Of Kafka's others, those of transactions, share groups and
-// streams groups are not served, nor those of authentication and of a quorum that can change.
+// streams groups are not served, nor those of a quorum that can change.
 var apiTable = []api{
 	{0, "Produce", 0, 13, frameProduceBytesMax, (*Broker).handleProduce, false},
 	{1, "Fetch", 4, 18, frameTopicsBytesMax, (*Broker).handleFetch, false},
@@ -43,6 +43,7 @@ var apiTable = []api{
 	{14, "SyncGroup", 0, 5, frameTopicsBytesMax, (*Broker).handleSyncGroup, true},
 	{15, "DescribeGroups", 0, 6, frameTopicsBytesMax, (*Broker).handleDescribeGroups, true},
 	{16, "ListGroups", 0, 5, frameSmallBytesMax, (*Broker).handleListGroups, true},
+	{17, "SaslHandshake", 0, 1, frameSmallBytesMax, (*Broker).handleSaslHandshake, false},
 	{18, "ApiVersions", 0, 4, frameSmallBytesMax, (*Broker).handleApiVersions, false},
 	{19, "CreateTopics", 2, 7, frameTopicsBytesMax, (*Broker).handleCreateTopics, false},
 	{20, "DeleteTopics", 1, 6, frameTopicsBytesMax, (*Broker).handleDeleteTopics, false},
@@ -56,6 +57,7 @@ var apiTable = []api{
 	{33, "AlterConfigs", 0, 2, frameTopicsBytesMax, (*Broker).handleAlterConfigs, false},
 	{34, "AlterReplicaLogDirs", 1, 2, frameTopicsBytesMax, (*Broker).handleAlterReplicaLogDirs, false},
 	{35, "DescribeLogDirs", 1, 5, frameTopicsBytesMax, (*Broker).handleDescribeLogDirs, false},
+	{36, "SaslAuthenticate", 0, 2, frameSmallBytesMax, (*Broker).handleSaslAuthenticate, false},
 	{37, "CreatePartitions", 0, 3, frameTopicsBytesMax, (*Broker).handleCreatePartitions, false},
 	{38, "CreateDelegationToken", 1, 3, frameSmallBytesMax, (*Broker).handleCreateDelegationToken, false},
 	{39, "RenewDelegationToken", 1, 2, frameSmallBytesMax, (*Broker).handleRenewDelegationToken, false},

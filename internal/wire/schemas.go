@@ -66,6 +66,7 @@ var schemas = map[int16]*schema{
 	14: {flexible: 4, body: body(str, int32s, str, str.from(3), str.from(5), str.from(5), listOf(str, blobs))},         // SyncGroup
 	15: {flexible: 5, body: body(strs, boolean.from(3))},                                                               // DescribeGroups
 	16: {flexible: 3, body: body(strs.from(4), strs.from(5))},                                                          // ListGroups
+	17: {flexible: math.MaxInt16, body: body(str)},                                                                     // SaslHandshake
 	18: {flexible: 3, body: body(str.from(3), str.from(3), str.from(5), int32s.from(5))},                               // ApiVersions
 	19: {flexible: 5, body: body(
 		listOf(str, int32s, int16s, listOf(int32s, numbers(int32s)), listOf(str, str)),
@@ -81,6 +82,7 @@ var schemas = map[int16]*schema{
 	33: {flexible: 2, body: body(listOf(int8s, str, listOf(str, str)), boolean)},                                             // AlterConfigs
 	34: {flexible: 2, body: body(listOf(str, listOf(str, numbers(int32s))))},                                                 // AlterReplicaLogDirs
 	35: {flexible: 2, body: body(listOf(str, numbers(int32s)))},                                                              // DescribeLogDirs
+	36: {flexible: 2, body: body(blobs)},                                                                                     // SaslAuthenticate
 	37: {flexible: 2, body: body(listOf(str, int32s, listOf(numbers(int32s))), int32s, boolean)},                             // CreatePartitions
 	38: {flexible: 2, body: body(str.from(3), str.from(3), listOf(str, str), int64s)},                                        // CreateDelegationToken
 	39: {flexible: 2, body: body(blobs, int64s)},                                                                             // RenewDelegationToken
