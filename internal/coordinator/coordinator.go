@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ottla/internal/coldstate"
 	"ottla/internal/group"
@@ -104,8 +105,9 @@ type Coordinator struct {
 
 	shards struct {
 		sync.RWMutex
-		count int32    // partitions of __consumer_offsets when it was first seen; groups stay where they hash to
-		list  []*shard // by index
+		count int32       // partitions of __consumer_offsets when it was first seen; groups stay where they hash to
+		list  []*shard    // by index
+		stale atomic.Bool // the topic is another one than it was: count again
 	}
 	calls   atomic.Uint64 // the last call number given
 	queue   *queue
@@ -114,6 +116,7 @@ type Coordinator struct {
 	deleted *deletedTopics
 
 	offline  atomic.Bool
+	warned   atomic.Int64    // when the last warning was logged, nanoseconds since 1970
 	ctx      context.Context // ends when the coordinator closes
 	cancel   context.CancelFunc
 	stopOnce sync.Once
@@ -229,25 +232,18 @@ func (c *Coordinator) partitions() int32 {
 	c.shards.RLock()
 	n := c.shards.count
 	c.shards.RUnlock()
-	if n > 0 {
+	if n > 0 && !c.shards.stale.Load() {
 		return n
 	}
 	c.shards.Lock()
 	defer c.shards.Unlock()
-	if c.shards.count == 0 {
+	if c.shards.stale.Swap(false) || c.shards.count == 0 {
 		c.shards.count = c.o.Partitions()
 		for i := len(c.shards.list); i < int(c.shards.count); i++ {
 			c.shards.list = append(c.shards.list, newShard(c, int32(i)))
 		}
 	}
 	return c.shards.count
-}
-
-// recount forgets how many partitions there were: the topic is another one.
-func (c *Coordinator) recount() {
-	c.shards.Lock()
-	defer c.shards.Unlock()
-	c.shards.count = 0
 }
 
 // all returns the shards there are.
@@ -267,6 +263,17 @@ func (c *Coordinator) shard(id string) *shard {
 	c.shards.RLock()
 	defer c.shards.RUnlock()
 	return c.shards.list[shardOf(id, n)]
+}
+
+// warnAfter is how long nothing more is said after something went wrong: with a full disk every request does.
+const warnAfter = 10 * time.Second
+
+// warn logs what went wrong, unless something was said a moment ago.
+func (c *Coordinator) warn(message string, args ...any) {
+	now, last := time.Now().UnixNano(), c.warned.Load()
+	if (last == 0 || now-last >= int64(warnAfter)) && c.warned.CompareAndSwap(last, now) {
+		c.log.Warn(message, args...)
+	}
 }
 
 // abandonAll gives up all groups of all shards.

@@ -50,7 +50,7 @@ func (c *Coordinator) expire() {
 	for _, s := range c.all() {
 		now := time.Now()
 		expired := func(l *live, topic string, v *offsetValue) bool { return c.expired(l, topic, v, now) }
-		if s.sweepOffsets(expired, c.o.Metrics.OffsetsExpired.Add) {
+		if s.sweepOffsets(expired, c.o.Metrics.OffsetsExpired.Add) != sweepCut {
 			s.sweepGroups()
 		}
 	}
@@ -68,27 +68,44 @@ func (c *Coordinator) expired(l *live, topic string, v *offsetValue, now time.Ti
 	return now.UnixMilli()-from.UnixMilli() >= c.o.Offsets.RetentionMillis
 }
 
+// sweepEnd is how a walk over the offsets of a shard ended.
+type sweepEnd int
+
+const (
+	sweepWhole   sweepEnd = iota
+	sweepSkipped          // some groups could not be looked at
+	sweepCut              // the rest was not looked at
+)
+
 // sweepOffsets looks at all offsets of a shard, a chunk at a time, and removes those of which remove says so. Between two chunks the
-// shard serves others, and what was removed is durable before the next. It returns false if it did not come to the end.
-func (s *shard) sweepOffsets(remove func(l *live, topic string, v *offsetValue) bool, count func(float64)) bool {
+// shard serves others, and what was removed is durable before the next.
+func (s *shard) sweepOffsets(remove func(l *live, topic string, v *offsetValue) bool, count func(float64)) sweepEnd {
+	end := sweepWhole
 	var from []byte
 	for more := true; more; {
-		var removed int
-		var wait []*Future
-		var done bool
-		from, removed, wait, done = s.sweepChunk(from, remove)
-		if !done {
-			return false
+		chunk := s.sweepChunk(from, remove)
+		if chunk.end == sweepCut {
+			return sweepCut
 		}
-		for _, f := range wait {
+		for _, f := range chunk.wait {
 			if code, err := waitCode(s.c.ctx, f); err != nil || code != 0 {
-				return false
+				return sweepCut
 			}
 		}
-		count(float64(removed))
+		count(float64(chunk.removed))
+		end = max(end, chunk.end)
+		from = chunk.next
 		more = from != nil
 	}
-	return true
+	return end
+}
+
+// sweptChunk is what came of a chunk.
+type sweptChunk struct {
+	next    []byte // nil: that was the last
+	removed int
+	wait    []*Future
+	end     sweepEnd
 }
 
 // coldOffset is one offset as the cold store has it.
@@ -99,38 +116,36 @@ type coldOffset struct {
 	v *offsetValue
 }
 
-func (s *shard) sweepChunk(from []byte, remove func(*live, string, *offsetValue) bool) (next []byte, removed int, wait []*Future, done bool) {
+func (s *shard) sweepChunk(from []byte, remove func(*live, string, *offsetValue) bool) (chunk sweptChunk) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.enterLocked() != 0 {
-		return nil, 0, nil, false
+		return sweptChunk{end: sweepCut}
 	}
 	offsets, next, err := s.c.offsetsFrom(s.mu.p.Num(), from)
 	if err != nil {
-		s.c.log.Warn("committed offsets could not be read", "error", err)
-		return nil, 0, nil, false
+		s.c.warn("committed offsets could not be read", "error", err)
+		return sweptChunk{end: sweepCut}
 	}
+	chunk.next = next
 	for len(offsets) > 0 {
 		n := 1
 		for n < len(offsets) && offsets[n].group == offsets[0].group {
 			n++
 		}
-		count, f := s.sweepGroupLocked(offsets[:n], remove, now)
-		removed += count
-		if f != nil {
-			wait = append(wait, f)
-		}
+		s.sweepGroupLocked(offsets[:n], remove, now, &chunk)
 		offsets = offsets[n:]
 	}
-	return next, removed, wait, true
+	return chunk
 }
 
 // sweepGroupLocked looks at some offsets of one group. What is being committed just now is not looked at.
-func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string, *offsetValue) bool, now time.Time) (int, *Future) {
+func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string, *offsetValue) bool, now time.Time, chunk *sweptChunk) {
 	l, code := s.groupLocked(offsets[0].group, now)
 	if code != 0 {
-		return 0, nil
+		chunk.end = sweepSkipped
+		return
 	}
 	defer s.settleLocked(l, now)
 	l.g.Simple()
@@ -141,10 +156,18 @@ func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string
 			keys = append(keys, o.topicPartition)
 		}
 	}
-	if len(keys) == 0 || s.removeOffsetsLocked(l, keys, now) != nil {
-		return 0, nil
+	if len(keys) == 0 {
+		return
 	}
-	return len(keys), l.appliedLocked()
+	if err := s.removeOffsetsLocked(l, keys, now); err != nil {
+		s.c.warn("committed offsets could not be removed; it is tried again", "error", err)
+		chunk.end = sweepSkipped
+		return
+	}
+	chunk.removed += len(keys)
+	if f := l.appliedLocked(); f != nil {
+		chunk.wait = append(chunk.wait, f)
+	}
 }
 
 // offsetsFrom returns a chunk of the offsets of all groups; one that cannot be read is passed over.
@@ -200,7 +223,7 @@ func (s *shard) sweepGroupsChunk(from []byte) (next []byte, wait []*Future, done
 	}
 	ids, next, err := s.c.groupIDs(s.mu.p.Num(), spaceGroup, from, scanChunk)
 	if err != nil {
-		s.c.log.Warn("consumer groups could not be read", "error", err)
+		s.c.warn("consumer groups could not be read", "error", err)
 		return nil, nil, false
 	}
 	for _, id := range ids {
@@ -286,7 +309,7 @@ func (c *Coordinator) deleteLoop() {
 		gone := c.deleted.take()
 		remove := func(_ *live, topic string, v *offsetValue) bool { return isOf(gone[topic], v) }
 		for _, s := range c.all() {
-			for !s.sweepOffsets(remove, c.o.Metrics.OffsetsDeleted.Add) {
+			for s.sweepOffsets(remove, c.o.Metrics.OffsetsDeleted.Add) != sweepWhole {
 				if c.offline.Load() || c.o.Partitions() == 0 || pause(c.ctx, sweepAgain) != nil {
 					break
 				}

@@ -155,7 +155,7 @@ func (c *Coordinator) load(s *shard) {
 			return
 		}
 		c.o.Metrics.LoadErrors.Inc()
-		c.log.Error("consumer groups could not be loaded; the next request tries again", "partition", s.index, "error", err)
+		c.warn("consumer groups could not be loaded; the next request tries again", "partition", s.index, "error", err)
 		return
 	}
 	s.mu.state, s.mu.p = shardActive, p

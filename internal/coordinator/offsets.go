@@ -220,7 +220,7 @@ func (c *Coordinator) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchReq
 		err = c.fetchSome(num, req, &out)
 	}
 	if err != nil {
-		c.log.Warn("committed offsets could not be read", "group", req.Group, "error", err)
+		c.warn("committed offsets could not be read", "group", req.Group, "error", err)
 		code = codeNotAvailable
 	}
 	if code != 0 {

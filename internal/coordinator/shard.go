@@ -68,12 +68,13 @@ func (s *shard) enterLocked() int16 {
 	if s.mu.state == shardActive && (err != nil || p != s.mu.p) {
 		s.abandonLocked(codeNotCoordinator)
 		s.c.loads.dropped(s.mu.p.Num())
-		s.c.recount()
+		s.c.shards.stale.Store(true)
 		s.mu.state, s.mu.p = shardUnloaded, nil
 		return codeNotCoordinator
 	}
 	switch {
 	case err != nil:
+		s.c.shards.stale.Store(true)
 		return codeNotCoordinator
 	case s.mu.state == shardActive:
 		return 0
@@ -102,7 +103,7 @@ func (s *shard) groupLocked(id string, now time.Time) (*live, int16) {
 	}
 	l, err := s.reviveLocked(id, now)
 	if err != nil {
-		s.c.log.Warn("a consumer group could not be read", "group", id, "error", err)
+		s.c.warn("a consumer group could not be read", "group", id, "error", err)
 		return nil, codeNotAvailable
 	}
 	return l, 0
@@ -261,7 +262,7 @@ const bufferBytesMax = 64 << 10
 // what is in the log.
 func (s *shard) breakLocked(l *live, now time.Time, cause error) {
 	code := codeOf(cause)
-	s.c.log.Warn("a consumer group is read again from the log because its records could not be appended", "group", l.g.ID(), "error", cause)
+	s.c.warn("a consumer group is read again from the log because its records could not be appended", "group", l.g.ID(), "error", cause)
 	s.giveUpLocked(l, code)
 	l.broken = true
 	s.mendLocked(l, now)
@@ -296,7 +297,7 @@ func (s *shard) mendLocked(l *live, now time.Time) {
 	again, err := s.reviveLocked(l.g.ID(), now)
 	if err != nil {
 		// The next request that names it tries again. Nobody's session is watched until then.
-		s.c.log.Warn("a consumer group could not be read", "group", l.g.ID(), "error", err)
+		s.c.warn("a consumer group could not be read", "group", l.g.ID(), "error", err)
 		return
 	}
 	s.forgetLocked(again)
