@@ -37,7 +37,8 @@ func (c *consumerGroup) describe(topics Topics) kmsg.ConsumerGroupDescribeRespon
 		one := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		one.MemberID, one.InstanceID, one.RackID = m.id, m.instance, m.rack
 		one.MemberEpoch, one.ClientID, one.ClientHost = m.epoch, m.clientID, m.clientHost
-		one.SubscribedTopics, one.SubscribedTopicRegex = m.names, &m.regex
+		regex := m.regex // the answer outlives the lock that the group is under
+		one.SubscribedTopics, one.SubscribedTopicRegex = m.names, &regex
 		// Until it has given them up a member answers for the partitions it must give up.
 		one.Assignment = m.owned.union(m.revoking).describe(topics)
 		one.TargetAssignment = c.target[id].describe(topics)
