@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -365,4 +366,64 @@ func canaryFails(t *testing.T, w *cleanWorld, mem *disk.Mem) bool {
 		_ = w.store.Close() // whatever it says: the disk has lied
 	}
 	return tb.failed
+}
+
+// TestRepairFinishesSwap: the offline check says that a cleaned segment is not in its place, and the repair puts it there.
+func TestRepairFinishesSwap(t *testing.T) {
+	found := 0
+	for at := int64(0); at < 20; at++ {
+		mem, faults := disk.NewMem(), disk.NewFaults()
+		w := newCleanWorld(t, disk.NewFaulty(mem, faults), 3, false)
+		if err := errors.Join(w.open(true), w.appendAll(12)); err != nil {
+			t.Fatal(err)
+		}
+		faults.Add(disk.Fault{Kind: disk.FaultError, Ops: disk.OpRemove | disk.OpSyncDir | disk.OpRename, At: at, Path: "t-0"})
+		_ = w.clean()
+		_ = w.store.Close() // offline, most of the times
+		names, err := mem.List("data/t-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(names, isSwap) {
+			continue
+		}
+		found++
+		problems, err := CheckLog(mem, "data/t-0")
+		if err != nil || len(problems) == 0 {
+			t.Fatal(problems, err)
+		}
+		for _, p := range problems {
+			if !p.Repairable {
+				t.Errorf("%+v", p)
+			}
+		}
+		if problems, err = RepairLog(mem, "data/t-0"); err != nil || len(problems) > 0 {
+			t.Fatal(problems, err)
+		}
+		w.fsys = mem
+		if err := w.open(true); err != nil {
+			t.Fatal(err)
+		}
+		w.verifyAndGoOn()
+	}
+	if found < 3 {
+		t.Errorf("only %d faults left a segment on its way", found)
+	}
+}
+
+func TestSwapNames(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ok   bool
+	}{
+		{swapName(0, 1), true}, {swapName(5, 1<<40), true}, {swapName(5, 5), false}, {swapName(6, 5), false},
+		{"x" + swapName(0, 1), false}, {swapName(0, 1) + "x", false}, {segmentName(0, swapSuffix), false}, {cleanedName(0), false},
+		{strings.Replace(swapName(0, 1), "-", "+", 1), false}, {strings.Replace(swapName(0, 1), "0", "a", 1), false},
+		{strings.Repeat("9", 20) + "-" + strings.Repeat("9", 20) + swapSuffix, false}, {"", false},
+	} {
+		base, end, ok := parseSwapName(c.name)
+		if ok != c.ok || ok && swapName(base, end) != c.name {
+			t.Errorf("%s: %d, %d, %v", c.name, base, end, ok)
+		}
+	}
 }
