@@ -26,10 +26,8 @@ func (cfg *Config) downgradeAllowed() bool {
 	return strings.EqualFold(cfg.MigrationPolicy, "bidirectional") || strings.EqualFold(cfg.MigrationPolicy, "downgrade")
 }
 
-// migrationDisabled keeps classic members out of consumer groups altogether.
-func (cfg *Config) migrationDisabled() bool {
-	return cfg.MigrationPolicy == "" || strings.EqualFold(cfg.MigrationPolicy, "disabled")
-}
+// migrationDisabled keeps classic members out of consumer groups altogether. A policy that is not known is one that disables.
+func (cfg *Config) migrationDisabled() bool { return !cfg.upgradeAllowed() && !cfg.downgradeAllowed() }
 
 // readSubscription reads what a classic member subscribes to.
 func readSubscription(metadata []byte) (*kmsg.ConsumerMemberMetadata, bool) {
