@@ -21,4 +21,4 @@ if [ ! -e "$dir/stamp" ] || [ -n "${UPGRADE:-}" ]; then
   (cd "$dir" && npm install --no-audit --no-fund --loglevel=error "$package@latest" "$@" >&2)
   touch "$dir/stamp"
 fi
-echo "version: $(cd "$dir" && node -p "JSON.parse(require('fs').readFileSync('node_modules/$package/package.json')).version")"
+echo "version: $(cd "$dir" && node -p "JSON.parse(require('fs').readFileSync('node_modules/$package/package.json')).version.replace(/^v/, '')")"
