@@ -190,7 +190,11 @@ func (c *Coordinator) SetOffline(err error) {
 	}
 }
 
-// EnsureTopic makes __consumer_offsets if it does not exist. It may wait for the disk.
+// newTopicWait bounds how long EnsureTopic waits until a new topic serves.
+const newTopicWait = 5 * time.Second
+
+// EnsureTopic makes __consumer_offsets if it does not exist, and waits a little until groups can use it: clients that do not expect
+// to be told to try again are many. It waits for the disk.
 func (c *Coordinator) EnsureTopic() error {
 	if c.o.Partitions() > 0 {
 		return nil
@@ -199,6 +203,7 @@ func (c *Coordinator) EnsureTopic() error {
 		return err
 	}
 	c.loads.all()
+	c.loads.await(newTopicWait)
 	return nil
 }
 

@@ -351,3 +351,39 @@ func TestTopicMadeAnew(t *testing.T) {
 		wantOffset(t, w, "h", "t0", 0, 1)
 	})
 }
+
+// TestNewTopic: there is no group before __consumer_offsets is made, and then at once.
+func TestNewTopic(t *testing.T) {
+	inWorld(t, worldOptions{noTopic: true}, func(t *testing.T, w *world) {
+		if w.c.PartitionFor("g") != -1 || len(w.listed(t)) != 0 {
+			t.Error("groups are somewhere")
+		}
+		if code := w.commit(simple("g", "t0", 0, 1)); code != kerr.NotCoordinator.Code {
+			t.Errorf("commit without a topic: %d", code)
+		}
+		if _, code := w.fetch("g", "t0", 0); code != kerr.NotCoordinator.Code {
+			t.Errorf("fetch without a topic: %d", code)
+		}
+		if err := w.c.EnsureTopic(); err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, w, simple("g", "t0", 0, 1))
+		wantOffset(t, w, "g", "t0", 0, 1)
+		for _, p := range w.parts {
+			if err := p.Delete(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.parts = nil
+		if code := w.commit(simple("g", "t0", 0, 1)); code != kerr.NotCoordinator.Code {
+			t.Errorf("commit after the topic was deleted: %d", code)
+		}
+		if w.c.PartitionFor("g") != -1 {
+			t.Error("groups are still somewhere")
+		}
+		if err := w.c.EnsureTopic(); err != nil {
+			t.Fatal(err)
+		}
+		wantOffset(t, w, "g", "t0", 0, -1)
+	})
+}

@@ -74,6 +74,7 @@ type worldOptions struct {
 	check      time.Duration
 	maxBytes   int32
 	memory     int64
+	noTopic    bool // at first
 	dir        string
 	compact    bool // small segments, and tombstones that may go at once
 	config     *group.Config
@@ -140,11 +141,18 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	if w.store, err = openCold(fs, filepath.Join(w.o.dir, "groups"), w.o.memory, w.m.Groups.Cold); err != nil {
 		return w, err
 	}
-	w.newPartitions(1)
+	if !w.o.noTopic {
+		w.newPartitions(1)
+	}
 	w.c = New(Options{
-		Store: w.store, Partition: func(i int32) (*partition.Partition, error) { return w.parts[i], nil },
+		Store: w.store, Partition: func(i int32) (*partition.Partition, error) {
+			if int(i) >= len(w.parts) {
+				return nil, ErrNoTopic
+			}
+			return w.parts[i], nil
+		},
 		Partitions:  func() int32 { return int32(len(w.parts)) },
-		EnsureTopic: func() error { return nil },
+		EnsureTopic: func() error { w.newPartitions(20); return nil },
 		Topics:      func() group.Topics { return fakeTopics{} },
 		Config:      func() *group.Config { return w.o.config },
 		Limits:      w.o.limits,

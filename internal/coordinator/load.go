@@ -27,8 +27,9 @@ type loads struct {
 	mu   struct {
 		sync.Mutex
 		shards  []*shard
-		current *shard   // being loaded
-		nums    []uint64 // partitions that are gone, to be removed from the cold store
+		current *shard          // being loaded
+		quiet   []chan struct{} // closed when there is nothing left to load
+		nums    []uint64        // partitions that are gone, to be removed from the cold store
 	}
 }
 
@@ -83,6 +84,22 @@ func (q *loads) signal() {
 	}
 }
 
+// await returns when nothing is left to load, or the time is over.
+func (q *loads) await(max time.Duration) {
+	quiet := make(chan struct{})
+	q.mu.Lock()
+	q.mu.quiet = append(q.mu.quiet, quiet)
+	q.mu.Unlock()
+	q.signal()
+	timer := time.NewTimer(max)
+	defer timer.Stop()
+	select {
+	case <-quiet:
+	case <-timer.C:
+	case <-q.c.ctx.Done():
+	}
+}
+
 func (q *loads) run() {
 	q.c.dropOrphans()
 	for {
@@ -95,6 +112,12 @@ func (q *loads) run() {
 		q.mu.current = s
 		nums := q.mu.nums
 		q.mu.nums = nil
+		if s == nil {
+			for _, quiet := range q.mu.quiet {
+				close(quiet)
+			}
+			q.mu.quiet = nil
+		}
 		q.mu.Unlock()
 		for _, num := range nums {
 			q.c.dropPartition(num)
