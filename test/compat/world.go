@@ -127,12 +127,18 @@ func (a *act) cannot(command string) bool {
 	return is
 }
 
+// areas are the commands in the report card.
+var areas = map[string]string{"produce": "produces, also after kill -9 of the broker", "assign": "reads by assignment",
+	"group": "reads in a group, with members added, killed and restarted, and the broker killed"}
+
 // step is a check of one act, unless an earlier one failed or the client has no such thing.
 func (a *act) step(ctx context.Context, command, what string, f func(*act, context.Context) error) {
 	if _, cannot := a.d.cannot[command]; a.failed || cannot {
 		return
 	}
-	ctx = about(ctx, a.d.subject())
+	who := a.d.subject()
+	who.Area = areas[command]
+	ctx = about(ctx, who)
 	name := a.d.name() + ": " + what
 	if !a.s.check(ctx, name, func(ctx context.Context) error { return f(a, ctx) }) {
 		a.failed = true

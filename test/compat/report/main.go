@@ -116,7 +116,10 @@ func (r *row) add(res result) {
 	}
 	skip := res.Skip || skippedByWord(res)
 	if !skip {
-		area := cmp.Or(res.Area, strings.TrimPrefix(res.What, res.Client+": "))
+		area := cmp.Or(res.Area, short(res))
+		if res.Group == "suites" && res.Area == "" {
+			area = "its tests, but those that are left out"
+		}
 		if !slices.Contains(r.areas, area) {
 			r.areas = append(r.areas, area)
 		}
@@ -134,6 +137,17 @@ func (r *row) add(res result) {
 		r.failed++
 		r.failures = append(r.failures, res)
 	}
+}
+
+// short is what was checked without the client's name, which stands beside it.
+func short(res result) string {
+	name, _, _ := strings.Cut(res.Client, " (")
+	for _, prefix := range []string{res.Client + ": ", res.Client + " ", name + ": ", name + " "} {
+		if rest, found := strings.CutPrefix(res.What, prefix); found && rest != "" {
+			return rest
+		}
+	}
+	return res.What
 }
 
 // skippedByWord: some runners have no field for what they leave out.
@@ -213,7 +227,7 @@ func list(b *strings.Builder, title string, rows []*row, of func(*row) []result)
 	for _, r := range rows {
 		for _, res := range of(r) {
 			empty = false
-			fmt.Fprintf(b, "- %s: %s: %s\n", escape(res.Client), escape(strings.TrimPrefix(res.What, res.Client+": ")), escape(cut(cmp.Or(res.Why, "no reason given"))))
+			fmt.Fprintf(b, "- %s: %s: %s\n", escape(res.Client), escape(short(res)), escape(cut(cmp.Or(res.Why, "no reason given"))))
 		}
 	}
 	if empty {
