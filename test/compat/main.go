@@ -20,6 +20,7 @@ import (
 
 const (
 	suiteMax = 25 * time.Minute // then everything is killed
+	slowMax  = 75 * time.Minute // if clients are compiled
 	checkMax = 4 * time.Minute
 )
 
@@ -137,7 +138,11 @@ func run() int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	ctx, cancelLate := context.WithTimeout(ctx, suiteMax)
+	limit := suiteMax
+	if o.slow {
+		limit = slowMax
+	}
+	ctx, cancelLate := context.WithTimeout(ctx, limit)
 	defer cancelLate()
 	s, stop, err := setUp(ctx, o)
 	defer stop()
