@@ -387,3 +387,28 @@ func TestNewTopic(t *testing.T) {
 		wantOffset(t, w, "g", "t0", 0, -1)
 	})
 }
+
+// TestLargeRecord: a record far larger than the memory of the cold store goes through it, and comes back.
+func TestLargeRecord(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		for i := range 3 {
+			id := fmt.Sprintf("g%d", i)
+			req := joinRequest(id, "")
+			req.MemberID = ask[*kmsg.JoinGroupResponse](w, id, req).MemberID
+			req.Protocols[0].Metadata = append(req.Protocols[0].Metadata, make([]byte, 700_000)...)
+			r := ask[*kmsg.JoinGroupResponse](w, id, req)
+			sync := kmsg.NewPtrSyncGroupRequest()
+			sync.Version, sync.Group, sync.MemberID, sync.Generation = 5, id, r.MemberID, r.Generation
+			sync.ProtocolType, sync.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("range")
+			if s := ask[*kmsg.SyncGroupResponse](w, id, sync); s.ErrorCode != 0 {
+				t.Fatal(s.ErrorCode)
+			}
+			mustCommit(t, w, commit{group: id, member: r.MemberID, generation: r.Generation, version: 9, topic: "t0", offset: 5, retention: -1})
+			*w = *w.reopened(t)
+			if code := w.heartbeat(id, r.MemberID, r.Generation); code != 0 {
+				t.Errorf("after a restart: %d", code)
+			}
+			wantOffset(t, w, id, "t0", 0, 5)
+		}
+	})
+}
