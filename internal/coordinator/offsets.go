@@ -60,7 +60,7 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 		return ready(commit.refuse(code))
 	}
 	defer s.settleLocked(l, now)
-	if code := s.commitAllowedLocked(l, commit.Request, now); code != 0 {
+	if code := s.commitAllowedLocked(l, &commit, now); code != 0 {
 		return ready(commit.refuse(code))
 	}
 	records := c.commitRecords(&commit, now)
@@ -83,16 +83,20 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 	return f
 }
 
-// commitAllowedLocked is OffsetMetadataManager.validateOffsetCommit.
-func (s *shard) commitAllowedLocked(l *live, r *kmsg.OffsetCommitRequest, now time.Time) int16 {
+// commitAllowedLocked is OffsetMetadataManager.validateOffsetCommit. A partition that a member of a consumer group may not commit
+// refuses the whole request (KIP-1251).
+func (s *shard) commitAllowedLocked(l *live, m *Commit, now time.Time) int16 {
+	r := m.Request
 	if r.Generation >= 0 {
 		if err := s.simpleLocked(l); err != nil {
 			return codeNotAvailable
 		}
 	}
-	code := l.g.CommitAllowed(group.CommitCheck{
-		Member: r.MemberID, Instance: r.InstanceID, Epoch: r.Generation, Version: r.Version,
-	}, now)
+	check := group.CommitCheck{Member: r.MemberID, Instance: r.InstanceID, Epoch: r.Generation, Version: r.Version}
+	code := l.g.CommitAllowed(check, now)
+	for i := 0; code == 0 && i < len(m.Partitions); i++ {
+		code = l.g.CommitPartitionAllowed(check, m.Partitions[i].TopicID, m.Partitions[i].Request.Partition)
+	}
 	if code == 0 {
 		l.g.Simple()
 	}
