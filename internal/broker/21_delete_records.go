@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -13,8 +12,10 @@ import (
 // DeleteRecords, versions 0 to 2 (KIP-107).
 //
 // Offset -1 is the high watermark. An offset above it, or any other below zero, is out
-// of range. The answer has the new log start, which is durable by then. What is
-// not reached within the request's timeout is answered REQUEST_TIMED_OUT.
+// of range. The answer has the new log start, which is durable by then. The request's
+// timeout is for other replicas, which Kafka waits for and this broker does not have: a
+// timeout of 0 deletes. A log that is only compacted is refused with POLICY_VIOLATION
+// (Partition.deleteRecordsOnLeader).
 
 func (b *Broker) handleDeleteRecords(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.DeleteRecordsRequest)
@@ -22,8 +23,8 @@ func (b *Broker) handleDeleteRecords(_ context.Context, r *wire.Request) wire.Re
 }
 
 func (b *Broker) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest) *kmsg.DeleteRecordsResponse {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.TimeoutMillis)*time.Millisecond)
-	defer cancel()
+	bound := loadBound{parent: ctx}
+	defer bound.end()
 	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -33,7 +34,7 @@ func (b *Broker) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsReque
 		for _, rp := range rt.Partitions {
 			p := kmsg.NewDeleteRecordsResponseTopicPartition()
 			p.Partition, p.LowWatermark = rp.Partition, -1
-			low, err := b.deletePartitionRecords(ctx, topic, rp.Partition, rp.Offset)
+			low, err := b.deletePartitionRecords(&bound, topic, rp.Partition, rp.Offset)
 			if err == nil {
 				p.LowWatermark = low
 			}
@@ -45,15 +46,15 @@ func (b *Broker) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsReque
 	return resp
 }
 
-func (b *Broker) deletePartitionRecords(ctx context.Context, topic *catalog.Topic, index int32, offset int64) (low int64, err error) {
+func (b *Broker) deletePartitionRecords(bound *loadBound, topic *catalog.Topic, index int32, offset int64) (low int64, err error) {
 	p := partitionOf(topic, index)
 	switch {
 	case p == nil:
 		return -1, catalog.ErrUnknownTopic
 	case topic.Internal:
 		return -1, catalog.Refuse(catalog.ErrInvalidTopicName, "Cannot delete records of internal topic %s", topic.Name)
-	case ctx.Err() != nil:
-		return -1, ctx.Err()
+	case !p.Settings().Log.Delete:
+		return -1, catalog.Refuse(catalog.ErrPolicyViolation, "Records of partition %s can not be deleted due to the configured cleanup.policy", p.Dir())
 	}
-	return p.DeleteRecords(ctx, offset)
+	return p.DeleteRecords(bound.of(p), offset)
 }

@@ -175,7 +175,7 @@ func TestDeleteRecords(t *testing.T) {
 	s.fill(topic, 0, 5, "x")
 	ask := func(name string, index int32, offset int64) kmsg.DeleteRecordsResponseTopicPartition {
 		req := kmsg.NewPtrDeleteRecordsRequest()
-		req.TimeoutMillis = 5000
+		req.TimeoutMillis = 0 // is for other replicas: there are none
 		rt := kmsg.NewDeleteRecordsRequestTopic()
 		rp := kmsg.NewDeleteRecordsRequestTopicPartition()
 		rp.Partition, rp.Offset = index, offset
@@ -202,12 +202,13 @@ func TestDeleteRecords(t *testing.T) {
 	if p := ask("__consumer_offsets", 0, -1); p.ErrorCode != 17 {
 		t.Errorf("records of an internal topic: code %d", p.ErrorCode)
 	}
-	req := kmsg.NewPtrDeleteRecordsRequest() // no time at all
-	rt := kmsg.NewDeleteRecordsRequestTopic()
-	rt.Topic, rt.Partitions = "a", append(rt.Partitions, kmsg.NewDeleteRecordsRequestTopicPartition())
-	req.TimeoutMillis, req.Topics = 0, append(req.Topics, rt)
-	if code := s.do(req, 2).(*kmsg.DeleteRecordsResponse).Topics[0].Partitions[0].ErrorCode; code != codeRequestTimedOut {
-		t.Errorf("without time: code %d", code)
+	s.topic("compacted", 1, "cleanup.policy", "compact")
+	s.topic("both", 1, "cleanup.policy", "compact,delete")
+	if p := ask("compacted", 0, -1); p.ErrorCode != codePolicyViolation || p.LowWatermark != -1 {
+		t.Errorf("records of a topic that is only compacted: code %d", p.ErrorCode)
+	}
+	if p := ask("both", 0, -1); p.ErrorCode != 0 || p.LowWatermark != 0 {
+		t.Errorf("records of a topic that is compacted and deleted: code %d", p.ErrorCode)
 	}
 }
 

@@ -247,7 +247,8 @@ func (v values) settings() *partition.Settings {
 		// What is in the active segment is never compacted (LogConfig.maxSegmentMs).
 		s.Log.SegmentMillis = min(s.Log.SegmentMillis, s.Log.MaxCompactionMillis)
 	}
-	if !slices.Contains(policy, "delete") {
+	s.Log.Delete = slices.Contains(policy, "delete")
+	if !s.Log.Delete {
 		s.Log.RetentionBytes, s.Log.RetentionMillis = -1, -1
 	}
 	return s

@@ -53,7 +53,7 @@ type TopicInfo struct {
 type Topics interface {
 	Topic(name string) (TopicInfo, bool)
 	TopicByID(id [16]byte) (TopicInfo, bool)
-	// Names visits all topics that are not internal, in any order, until fn returns false.
+	// Names visits all topics, internal ones too, in any order, until fn returns false.
 	Names(fn func(name string) bool)
 	// Revision changes whenever any answer above may.
 	Revision() uint64

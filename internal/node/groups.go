@@ -165,7 +165,7 @@ func (v *topicsView) TopicByID(id [16]byte) (group.TopicInfo, bool) {
 // Names implements group.Topics.
 func (v *topicsView) Names(fn func(name string) bool) {
 	for _, t := range v.topics {
-		if !t.Internal && !fn(t.Name) {
+		if !fn(t.Name) {
 			return
 		}
 	}

@@ -66,6 +66,7 @@ type Config struct {
 	LogAppendTime         bool  // message.timestamp.type; the caller has patched the batches already
 
 	Compact               bool    // cleanup.policy contains compact
+	Delete                bool    // cleanup.policy contains delete; where it does not, retention is -1 and DeleteRecords is refused above
 	DeleteRetentionMillis int64   // delete.retention.ms
 	MinCompactionMillis   int64   // min.compaction.lag.ms
 	MaxCompactionMillis   int64   // max.compaction.lag.ms
@@ -77,7 +78,7 @@ func DefaultConfig() *Config {
 	return &Config{
 		SegmentBytes: 1 << 30, SegmentMillis: 7 * 24 * 3600 * 1000, IndexBytesMax: 10 << 20, IndexIntervalBytes: 4096,
 		RetentionBytes: -1, RetentionMillis: 7 * 24 * 3600 * 1000, FlushMessages: 1, FlushMillis: math.MaxInt64,
-		FileDeleteDelayMillis: 60_000, DeleteRetentionMillis: 24 * 3600 * 1000, MaxCompactionMillis: math.MaxInt64, MinDirtyRatio: 0.5,
+		FileDeleteDelayMillis: 60_000, Delete: true, DeleteRetentionMillis: 24 * 3600 * 1000, MaxCompactionMillis: math.MaxInt64, MinDirtyRatio: 0.5,
 	}
 }
 
