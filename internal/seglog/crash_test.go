@@ -357,7 +357,7 @@ func verifyAndGoOn(t testing.TB, w *world, powerLoss bool) {
 
 func crashLoop(t *testing.T, seed uint64, steps int, pageCache bool, fault disk.Fault) {
 	t.Helper()
-	for k := int64(0); ; k++ {
+	for k := int64(seed) % crashStride(); ; k += crashStride() {
 		fault.At = k
 		mem := disk.NewMem()
 		faults := disk.NewFaults(fault)
@@ -404,6 +404,15 @@ func crashSeeds(t *testing.T) uint64 {
 		}
 	}
 	return n
+}
+
+// crashStride is how many operations lie between two crashes: the race detector, which runs the short tests, makes each history ten
+// times as slow.
+func crashStride() int64 {
+	if testing.Short() {
+		return 7
+	}
+	return 1
 }
 
 func TestCrashAtEveryOperation(t *testing.T) {
