@@ -162,6 +162,9 @@ func (c *Catalog) alteration(s *state, r *ResourceChange, replace bool) (change,
 		err = checkAltered(current, next)
 	}
 	if err == nil {
+		err = checkPinned(r.Name, touched(current, next))
+	}
+	if err == nil {
 		err = c.checkTopicTogether(touched(current, next), next)
 	}
 	if err != nil {

@@ -175,7 +175,7 @@ func (c *Catalog) buildLive(s *state) {
 func (c *Catalog) newTopicLocked(name string, id [16]byte, ranges []numRange, overrides map[string]string) *Topic {
 	return &Topic{
 		Name: name, ID: id, Internal: IsInternal(name),
-		ranges: ranges, overrides: overrides, settings: c.settingsLocked(overrides),
+		ranges: ranges, overrides: overrides, settings: c.settingsLocked(c.pinned(name, overrides)),
 	}
 }
 

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -31,6 +33,56 @@ func TestEnsureInternalTopic(t *testing.T) {
 	if err := c.EnsureInternalTopic(spec); !errors.Is(err, ErrInvalidPartitions) {
 		t.Errorf("no partitions: %v", err)
 	}
+}
+
+// TestInternalTopicIsFsynced: flush.messages is 1 in a topic of the broker, whatever others have, and is shown so.
+func TestInternalTopicIsFsynced(t *testing.T) {
+	c := mustOpen(t)
+	const name = "__consumer_offsets"
+	alter := func(r ResourceType, resource, key, value string) error {
+		return c.IncrementalAlterConfigs([]ResourceChange{{Type: r, Name: resource, Changes: []ConfigChange{
+			{Name: key, Value: &value}}}}, false)[0]
+	}
+	spec := TopicSpec{Name: name, Partitions: 1, ReplicationFactor: 1, Configs: map[string]*string{"flush.messages": text("2")}}
+	if err := c.EnsureInternalTopic(spec); !errors.Is(err, ErrInvalidConfig) {
+		t.Errorf("create: %v", err)
+	}
+	spec.Configs = nil
+	if err := c.EnsureInternalTopic(spec); err != nil {
+		t.Fatal(err)
+	}
+	spec.Name = "other"
+	if _, err := c.CreateTopic(spec, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := alter(ResourceTopic, name, "flush.messages", "7"); !errors.Is(err, ErrInvalidConfig) {
+		t.Errorf("alter: %v", err)
+	}
+	check := func(topic string, want int64, source ConfigSource) {
+		t.Helper()
+		info, _ := c.Topic(topic)
+		if got := info.settings.Log.FlushMessages; got != want {
+			t.Errorf("%s: flush.messages in force is %d, want %d", topic, got, want)
+		}
+		entries, err := c.TopicConfig(topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(entries, func(e ConfigEntry) bool { return e.Name == "flush.messages" })
+		if e := entries[i]; e.Value != strconv.FormatInt(want, 10) || e.Source != source {
+			t.Errorf("%s: described as %+v", topic, e)
+		}
+	}
+	check(name, 1, SourceDefault)
+	if err := alter(ResourceBroker, "", "log.flush.interval.messages", "10000"); err != nil {
+		t.Fatal(err)
+	}
+	check(name, 1, SourceTopic)
+	check("other", 10000, SourceDefaultBroker)
+	if err := alter(ResourceTopic, name, "flush.messages", "1"); err != nil {
+		t.Error(err)
+	}
+	check(name, 1, SourceTopic)
 }
 
 // TestCompactionLags: the two lags are judged together, with what the topic has already, and what the broker sets.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -254,6 +255,35 @@ func (v values) settings() *partition.Settings {
 	return s
 }
 
+const flushMessages = "flush.messages"
+
+// pinned is the configuration that counts for a topic. What the broker writes to its own topics is acknowledged as durable, and
+// taken into other stores as such: there every record is fsynced, whatever the broker's default is or an older version has stored.
+func (c *Catalog) pinned(topic string, overrides map[string]string) map[string]string {
+	if !IsInternal(topic) {
+		return overrides
+	}
+	v, found := overrides[flushMessages]
+	if !found {
+		v, _ = c.inherited(topicKeyByName[flushMessages])
+	}
+	if v == "1" {
+		return overrides
+	}
+	out := map[string]string{}
+	maps.Copy(out, overrides)
+	out[flushMessages] = "1"
+	return out
+}
+
+// checkPinned refuses what pinned would not put in force.
+func checkPinned(topic string, overrides map[string]string) error {
+	if v, found := overrides[flushMessages]; found && IsInternal(topic) && strings.TrimSpace(v) != "1" {
+		return Refuse(ErrInvalidConfig, "Topic config %s must be 1 for the internal topic %s", flushMessages, topic)
+	}
+	return nil
+}
+
 // settingsLocked shares one Settings between all topics of the same overrides.
 func (c *Catalog) settingsLocked(overrides map[string]string) *partition.Settings {
 	var key strings.Builder
@@ -297,7 +327,7 @@ func (c *Catalog) TopicConfig(name string) ([]ConfigEntry, error) {
 	if !found {
 		return nil, ErrUnknownTopic
 	}
-	return c.entries(t.overrides), nil
+	return c.entries(c.pinned(name, t.overrides)), nil
 }
 
 // BrokerConfig describes the configuration of this broker, by name.

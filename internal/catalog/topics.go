@@ -77,8 +77,8 @@ func (c *Catalog) CreateTopics(specs []TopicSpec, validateOnly bool) []Created {
 		}
 		out[i].Topic, _ = c.TopicByID(out[i].ID)
 		out[i].Config = plain
-		if overrides := overridesOf(&specs[i]); len(overrides) > 0 {
-			out[i].Config = c.entries(canonicalConfig(overrides))
+		if overrides := c.pinned(specs[i].Name, canonicalConfig(overridesOf(&specs[i]))); len(overrides) > 0 {
+			out[i].Config = c.entries(overrides)
 		}
 	}
 	return out
@@ -132,6 +132,9 @@ func (c *Catalog) checkTopic(s *state, spec *TopicSpec) (change, error) {
 	}
 	overrides := overridesOf(spec)
 	if err := checkTopicConfig(overrides); err != nil {
+		return change{}, err
+	}
+	if err := checkPinned(spec.Name, overrides); err != nil {
 		return change{}, err
 	}
 	if err := c.checkTopicTogether(overrides, overrides); err != nil {
@@ -356,7 +359,7 @@ func (c *Catalog) newPartitionLocked(t *Topic, index int32, num uint64, createdP
 
 // applyLocked puts a topic's configuration in force.
 func (c *Catalog) applyLocked(t *Topic) {
-	t.settings = c.settingsLocked(t.overrides)
+	t.settings = c.settingsLocked(c.pinned(t.Name, t.overrides))
 	for _, p := range t.Partitions {
 		p.SetSettings(t.settings)
 	}

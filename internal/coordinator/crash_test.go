@@ -362,3 +362,41 @@ func TestCanary(t *testing.T) {
 		}
 	})
 }
+
+// TestLogEndsBeforeCheckpoint: a disk that loses what the log had leaves a cold store that knows more. New records take the lost
+// offsets; a second crash must not have them passed over because of the old checkpoint.
+func TestLogEndsBeforeCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := disk.NewMem()
+		w := mustOpen(t, mem, worldOptions{partitions: 1, lazy: true})
+		for i := int64(1); i <= 10; i++ {
+			mustCommit(t, w, simple("a", "t0", 0, i))
+		}
+		if err := w.store.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		first := mem.CrashClone(0, 1)
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
+		w = mustOpen(t, first, worldOptions{partitions: 1, unclean: true})
+		if flushed := w.c.flushedUpTo(w.parts[0].Num()); flushed != 0 {
+			t.Errorf("the checkpoint is still %d, the log is empty", flushed)
+		}
+		wantOffset(t, w, "a", "t0", 0, 10)
+		for i := int64(11); i <= 13; i++ {
+			mustCommit(t, w, simple("a", "t0", 0, i))
+		}
+		mustCommit(t, w, simple("b", "t0", 0, 77))
+		second := first.CrashClone(0, 1)
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
+		w = mustOpen(t, second, worldOptions{partitions: 1, unclean: true})
+		wantOffset(t, w, "a", "t0", 0, 13)
+		wantOffset(t, w, "b", "t0", 0, 77)
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -78,6 +78,7 @@ type worldOptions struct {
 	dir        string
 	compact    bool // small segments, and tombstones that may go at once
 	config     *group.Config
+	lazy       bool // the log is not fsynced before a commit is acknowledged
 }
 
 const (
@@ -189,6 +190,9 @@ func (w *world) newPartitions(firstNum uint64) {
 	config.RetentionMillis, config.SegmentBytes = -1, 1<<20
 	if w.o.compact {
 		config.SegmentBytes, config.Compact, config.DeleteRetentionMillis = 2000, true, 0
+	}
+	if w.o.lazy {
+		config.FlushMessages = 1 << 40
 	}
 	w.parts = nil
 	for i := range w.o.partitions {

@@ -221,7 +221,7 @@ type replay struct {
 
 func (r *replay) run() error {
 	num := r.p.Num()
-	check, found, err := r.c.o.Store.Checkpoint(num)
+	check, known, err := r.c.o.Store.Checkpoint(num)
 	if err != nil {
 		return err
 	}
@@ -229,16 +229,32 @@ func (r *replay) run() error {
 	if err != nil {
 		return err
 	}
-	offset := max(check.Offset, state.LogStart)
-	if offset > state.HighWatermark {
-		// Only where the topic does not wait for fsync: the log has lost what the cold store has.
-		r.c.log.Warn("the log of consumer groups ends before what is known of it; what is known stays", "partition", r.p.Dir(),
-			"end", state.HighWatermark, "known", check.Offset)
-		offset, found = state.HighWatermark, false
+	flushed, _, err := r.c.o.Store.FlushedCheckpoint(num)
+	if err != nil {
+		return err
 	}
+	offset, ahead := max(check.Offset, state.LogStart), max(check.Offset, flushed.Offset) > state.HighWatermark
+	if offset > state.HighWatermark {
+		// The disk has lost what it had synced, or an older version did not wait for fsync: the cold store is of another log.
+		r.c.log.Warn("the log of consumer groups ends before what is known of it; all of it is read again", "partition", r.p.Dir(),
+			"end", state.HighWatermark, "known", check.Offset)
+		offset, known = state.LogStart, false
+	}
+	if err := r.tail(offset, state.HighWatermark, known); err != nil {
+		return err
+	}
+	if ahead {
+		// New records take offsets below the checkpoint that a power loss would bring back, and a load would pass over them.
+		return r.c.o.Store.Flush()
+	}
+	return nil
+}
+
+// tail folds what the log has from an offset to end, and sets the checkpoint unless it is right.
+func (r *replay) tail(offset, end int64, known bool) error {
 	var buf []byte
 	began := offset
-	for offset < state.HighWatermark {
+	for offset < end {
 		if err := r.c.ctx.Err(); err != nil {
 			return err
 		}
@@ -254,10 +270,10 @@ func (r *replay) run() error {
 			return err
 		}
 	}
-	if found && offset == began {
+	if known && offset == began {
 		return nil
 	}
-	r.batch.SetCheckpoint(num, coldstate.Checkpoint{Offset: offset})
+	r.batch.SetCheckpoint(r.p.Num(), coldstate.Checkpoint{Offset: offset})
 	return r.batch.Commit()
 }
 
