@@ -390,27 +390,42 @@ func TestReadingStopsWhenDecodedRequestsWait(t *testing.T) {
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.SetVersion(12)
 	metadata.Topics = make([]kmsg.MetadataRequestTopic, 900) // 115 KB decoded
-	synctest.Test(t, func(t *testing.T) {
-		gate = make(chan struct{})
-		f := start(t, script(handler), Options{})
-		c := f.pipes.dial(t)
-		go c.send(slices.Repeat([]kmsg.Request{metadata}, 20)...)
-		synctest.Wait()
-		if n := handled.Load(); n != 1 {
-			t.Errorf("%d requests were handled, want 1", n)
-		}
-		if used := f.decoded.Used(); used != 900*128+requestBytes {
-			t.Errorf("%d bytes are accounted for", used)
-		}
-		close(gate)
-		for i := range int32(20) {
-			c.expect(i + 1)
-		}
-		synctest.Wait()
-		if used := f.decoded.Used(); used != 0 {
-			t.Errorf("%d bytes are left", used)
-		}
-	})
+	numbers := kmsg.NewPtrFetchRequest()
+	numbers.SetVersion(12)
+	numbers.ForgottenTopics = []kmsg.FetchRequestForgottenTopic{{Topic: "t", Partitions: make([]int32, 30_000)}}
+	for _, c := range []struct {
+		name    string
+		request kmsg.Request
+		bytes   int64
+	}{
+		{"elements", metadata, 900 * 128},
+		{"numbers", numbers, 128 + 1 + 30_000*4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			handled.Store(0)
+			synctest.Test(t, func(t *testing.T) {
+				gate = make(chan struct{})
+				f := start(t, script(handler), Options{})
+				client := f.pipes.dial(t)
+				go client.send(slices.Repeat([]kmsg.Request{c.request}, 20)...)
+				synctest.Wait()
+				if n := handled.Load(); n != 1 {
+					t.Errorf("%d requests were handled, want 1", n)
+				}
+				if used := f.decoded.Used(); used != c.bytes+requestBytes {
+					t.Errorf("%d bytes are accounted for, want %d", used, c.bytes+requestBytes)
+				}
+				close(gate)
+				for i := range int32(20) {
+					client.expect(i + 1)
+				}
+				synctest.Wait()
+				if used := f.decoded.Used(); used != 0 {
+					t.Errorf("%d bytes are left", used)
+				}
+			})
+		})
+	}
 }
 
 func TestLargeFramesWaitForMemory(t *testing.T) {

@@ -148,12 +148,12 @@ func (d *Decoder) Header(frame []byte, r *Request) (body []byte, decodedBytes in
 		return nil, 0, fmt.Errorf("%w: tags of the request header", ErrMalformed)
 	}
 	// Bytes after the body are ignored, as Kafka does.
-	elements, rest, ok := a.schema.walk(w.rest, r.Version)
+	elements, bytes, rest, ok := a.schema.walk(w.rest, r.Version)
 	if !ok {
 		return nil, 0, fmt.Errorf("%w: %s version %d: body of %d bytes, wrong or too long (%d elements of at most %d) %d bytes before its end",
 			ErrMalformed, kmsg.NameForKey(r.Key), r.Version, len(w.rest), elements, elementsMax, rest)
 	}
-	return w.rest[:len(w.rest)-rest], int64(elements) * elementBytes, nil
+	return w.rest[:len(w.rest)-rest], int64(elements)*elementBytes + int64(bytes), nil
 }
 
 // Body decodes what Header returned into r.Body. Its byte slices alias the frame.

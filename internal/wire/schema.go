@@ -46,8 +46,8 @@ const (
 // asks for (every partition of a large cluster), low enough that decoding stays below 40 MiB.
 const elementsMax = 1 << 18
 
-// elementBytes is what decoding one element takes at most, apart from copies of its strings and numbers,
-// which together take no more than the frame does.
+// elementBytes is what decoding one element takes at most, apart from copies of its strings and lists of
+// numbers, which the walk counts by the byte.
 const elementBytes = 128
 
 // taggedElements is what the first unknown tag of a structure counts as: kmsg makes a map for it.
@@ -59,14 +59,16 @@ type walker struct {
 	version  int16
 	flexible bool
 	elements int
+	bytes    int // of strings and lists of numbers, which are copied, and of tags, which keep the frame
 }
 
-// walk returns how many elements the body has, and how many bytes follow it; ok is false when the body does
-// not have this shape.
-func (s *schema) walk(body []byte, version int16) (elements, rest int, ok bool) {
+// walk returns how many elements the body has, how many bytes of it stay in memory with its decoded form
+// beside them, and how many bytes follow it; ok is false when the body does not have this shape. Blobs do not
+// count: they alias the frame, and a handler uses them up while the frame is accounted for.
+func (s *schema) walk(body []byte, version int16) (elements, bytes, rest int, ok bool) {
 	w := walker{rest: body, version: version, flexible: version >= s.flexible}
 	ok = w.structure(&s.body)
-	return w.elements, len(w.rest), ok
+	return w.elements, w.bytes, len(w.rest), ok
 }
 
 func (w *walker) structure(s *structure) bool {
@@ -91,13 +93,13 @@ func (w *walker) field(f *field) bool {
 		return w.skip(f.bytes)
 	case text:
 		n, ok := w.length(2)
-		return ok && n <= math.MaxInt16 && w.skip(max(n, 0)) // Kafka's bound, also where a compact length could say more
+		return ok && n <= math.MaxInt16 && w.keep(max(n, 0)) // Kafka's bound, also where a compact length could say more
 	case blob:
 		n, ok := w.length(4)
 		return ok && w.skip(max(n, 0))
 	case fixedList:
 		n, ok := w.length(4)
-		return ok && n <= len(w.rest) && w.skip(max(n, 0)*f.bytes)
+		return ok && n <= len(w.rest) && w.keep(max(n, 0)*f.bytes)
 	case list:
 		return w.list(f.of)
 	case optional:
@@ -147,7 +149,9 @@ func (w *walker) tags(known map[uint32]*structure) bool {
 		if of := known[tag]; of != nil && !w.inside(int(size), of) {
 			return false
 		}
-		w.rest = w.rest[size:]
+		if !w.keep(int(size)) {
+			return false
+		}
 	}
 	return true
 }
@@ -164,6 +168,12 @@ func (w *walker) inside(size int, of *structure) bool {
 func (w *walker) count(n int) bool {
 	w.elements += n
 	return w.elements <= elementsMax
+}
+
+// keep skips what stays in memory until the request is answered.
+func (w *walker) keep(n int) bool {
+	w.bytes += n
+	return w.skip(n)
 }
 
 func (w *walker) skip(n int) bool {

@@ -86,14 +86,14 @@ func TestSchemasMatchTheCodec(t *testing.T) {
 					if got := version >= schemas[key].flexible; got != m.IsFlexible() {
 						t.Fatalf("flexible: got %v, the codec says %v", got, m.IsFlexible())
 					}
-					if _, rest, ok := schemas[key].walk(body, version); !ok || rest != 0 {
+					if _, _, rest, ok := schemas[key].walk(body, version); !ok || rest != 0 {
 						t.Fatalf("walk of %d bytes: ok %v, %d left: %+v", len(body), ok, rest, m)
 					}
-					if _, rest, ok := schemas[key].walk(append(body, 7, 7, 7), version); !ok || rest != 3 {
+					if _, _, rest, ok := schemas[key].walk(append(body, 7, 7, 7), version); !ok || rest != 3 {
 						t.Fatalf("with 3 bytes more: ok %v, %d left", ok, rest)
 					}
 					for n := range body {
-						if _, _, ok := schemas[key].walk(body[:n], version); ok {
+						if _, _, _, ok := schemas[key].walk(body[:n], version); ok {
 							t.Fatalf("%d of %d bytes pass", n, len(body))
 						}
 					}
@@ -114,7 +114,7 @@ func TestDecodedBytesBoundAllocation(t *testing.T) {
 				m.SetVersion(version)
 				dense(reflect.ValueOf(m).Elem(), 40, tagged && m.IsFlexible())
 				body := m.AppendTo(nil)
-				elements, _, ok := schemas[key].walk(body, version)
+				elements, bytes, _, ok := schemas[key].walk(body, version)
 				if !ok {
 					t.Fatalf("%s %d: a dense body of %d bytes is refused", kmsg.NameForKey(key), version, len(body))
 				}
@@ -132,7 +132,7 @@ func TestDecodedBytesBoundAllocation(t *testing.T) {
 				got := int(after.TotalAlloc-before.TotalAlloc) / runs
 				// Allocations are rounded up to size classes, and the request itself is on top. Strings and
 				// numbers are copied, twice under the race detector.
-				if bound := elements*elementBytes*9/8 + 2*len(body) + 1024; got > bound {
+				if bound := elements*elementBytes*9/8 + 2*bytes + 1024; got > bound {
 					t.Errorf("%s %d, tags %v: decoding %d bytes with %d elements allocates %d bytes, bound %d",
 						kmsg.NameForKey(key), version, tagged, len(body), elements, got, bound)
 				}
@@ -181,7 +181,7 @@ func TestWalkRefusesLies(t *testing.T) {
 		"cursor cut off":               {75, 0, []byte{1, 0, 0, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if elements, rest, ok := schemas[c.key].walk(c.body, c.version); ok {
+			if elements, _, rest, ok := schemas[c.key].walk(c.body, c.version); ok {
 				t.Errorf("passes with %d elements, %d bytes left", elements, rest)
 			}
 		})
@@ -194,11 +194,11 @@ func TestWalkBoundsElements(t *testing.T) {
 	m.SetVersion(13)
 	m.Topics = make([]kmsg.ProduceRequestTopic, 1)
 	m.Topics[0].Partitions = make([]kmsg.ProduceRequestTopicPartition, elementsMax-1)
-	if elements, _, ok := schemas[0].walk(m.AppendTo(nil), 13); !ok || elements != elementsMax {
+	if elements, _, _, ok := schemas[0].walk(m.AppendTo(nil), 13); !ok || elements != elementsMax {
 		t.Errorf("at the limit: ok %v, %d elements", ok, elements)
 	}
 	m.Topics[0].Partitions = make([]kmsg.ProduceRequestTopicPartition, 3*elementsMax)
-	elements, _, ok := schemas[0].walk(m.AppendTo(nil), 13)
+	elements, _, _, ok := schemas[0].walk(m.AppendTo(nil), 13)
 	if ok {
 		t.Error("three times the limit passes")
 	}
