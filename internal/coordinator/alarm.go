@@ -72,6 +72,9 @@ func (a *alarm) run() {
 			<-a.c.ctx.Done()
 			return
 		}
+		if a.c.shards.check.Swap(false) {
+			a.c.checkPartitions()
+		}
 		a.tick()
 	}
 }
@@ -88,7 +91,7 @@ func (a *alarm) tick() {
 	if !due {
 		return
 	}
-	for _, s := range a.c.all() {
+	for _, s := range a.c.everySeen() {
 		if next, some := s.tick(now); some {
 			a.at(next)
 		}
@@ -99,6 +102,9 @@ func (a *alarm) tick() {
 func (s *shard) tick(now time.Time) (next time.Time, some bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if lost, _ := s.checkPartitionLocked(); lost {
+		return time.Time{}, false
+	}
 	for n := 0; len(s.mu.due) > 0; n++ {
 		l := s.mu.due[0]
 		if l.due.After(now) {

@@ -108,6 +108,7 @@ type Coordinator struct {
 		count int32       // partitions of __consumer_offsets when it was first seen; groups stay where they hash to
 		list  []*shard    // by index
 		stale atomic.Bool // the topic is another one than it was: count again
+		check atomic.Bool // alarm has to look whether the shards have their partitions still
 	}
 	calls   atomic.Uint64 // the last call number given
 	queue   *queue
@@ -251,6 +252,29 @@ func (c *Coordinator) partitions() int32 {
 	return c.shards.count
 }
 
+// topicChanged has every shard look whether its partition is still there: nobody else tells those that wait in it. It takes no lock.
+func (c *Coordinator) topicChanged() {
+	c.shards.stale.Store(true)
+	c.shards.check.Store(true)
+	c.alarm.ring()
+}
+
+// checkPartitions has the shards whose partition is gone give up their groups.
+func (c *Coordinator) checkPartitions() {
+	for _, s := range c.everySeen() {
+		s.mu.Lock()
+		_, _ = s.checkPartitionLocked() // what there is no partition for has nothing to lose
+		s.mu.Unlock()
+	}
+}
+
+// everySeen returns all shards there ever were, those of a topic that is gone too.
+func (c *Coordinator) everySeen() []*shard {
+	c.shards.RLock()
+	defer c.shards.RUnlock()
+	return c.shards.list
+}
+
 // all returns the shards there are.
 func (c *Coordinator) all() []*shard {
 	n := c.partitions()
@@ -283,10 +307,7 @@ func (c *Coordinator) warn(message string, args ...any) {
 
 // abandonAll gives up all groups of all shards.
 func (c *Coordinator) abandonAll(code int16) {
-	c.shards.RLock()
-	list := c.shards.list
-	c.shards.RUnlock()
-	for _, s := range list {
+	for _, s := range c.everySeen() {
 		s.mu.Lock()
 		s.abandonLocked(code)
 		s.mu.Unlock()

@@ -45,7 +45,7 @@ func TestFetchAll(t *testing.T) {
 	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 		req := kmsg.NewOffsetFetchRequestGroup()
 		req.Group = "g"
-		r, err := w.c.FetchOffsets(t.Context(), &req, false)
+		r, err := w.c.FetchOffsets(t.Context(), &req, false, plenty)
 		if err != nil || r.ErrorCode != 0 || len(r.Topics) != 0 {
 			t.Fatalf("of nothing: %+v %v", r, err)
 		}
@@ -55,7 +55,7 @@ func TestFetchAll(t *testing.T) {
 			w.startCommit(m)
 		}
 		mustCommit(t, w, simple("gg", "t0", 1, 1))
-		r, err = w.c.FetchOffsets(t.Context(), &req, true)
+		r, err = w.c.FetchOffsets(t.Context(), &req, true, plenty)
 		if err != nil || len(r.Topics) != 2 || len(r.Topics[0].Partitions) != 600 || len(r.Topics[1].Partitions) != 600 {
 			t.Fatalf("%d topics, %v", len(r.Topics), err)
 		}
@@ -117,7 +117,7 @@ func TestTopicIDs(t *testing.T) {
 			rt := kmsg.NewOffsetFetchRequestGroupTopic()
 			rt.Topic, rt.TopicID, rt.Partitions = x.topic, x.id, []int32{0}
 			req.Topics = append(req.Topics, rt)
-			r, err := w.c.FetchOffsets(t.Context(), &req, false)
+			r, err := w.c.FetchOffsets(t.Context(), &req, false, plenty)
 			if err != nil || r.Topics[0].Partitions[0].Offset != x.want || r.Topics[0].TopicID != x.id {
 				t.Errorf("%s %x: %+v %v", x.topic, x.id, r, err)
 			}
@@ -381,6 +381,7 @@ func TestNewTopic(t *testing.T) {
 		if w.c.PartitionFor("g") != -1 {
 			t.Error("groups are still somewhere")
 		}
+		synctest.Wait() // all shards have noticed
 		if err := w.c.EnsureTopic(); err != nil {
 			t.Fatal(err)
 		}
@@ -411,4 +412,49 @@ func TestLargeRecord(t *testing.T) {
 			wantOffset(t, w, id, "t0", 0, 5)
 		}
 	})
+}
+
+// TestTopicGone: who waits in a group gets an answer when the topic is deleted, whoever finds that out, and nothing stays in memory.
+func TestTopicGone(t *testing.T) {
+	for name, notice := range map[string]func(t *testing.T, w *world){
+		"a request to another shard": func(t *testing.T, w *world) {
+			other := 0
+			for shardOf(fmt.Sprint(other), 3) == shardOf("g", 3) {
+				other++
+			}
+			if code := w.heartbeat(fmt.Sprint(other), "m", 1); code != kerr.NotCoordinator.Code {
+				t.Errorf("other shard: code %d", code)
+			}
+		},
+		"the broker": func(_ *testing.T, w *world) { w.c.TopicDeleted(Topic, topicID(Topic)) },
+		"a deadline": func(*testing.T, *world) { pauseFor(10 * time.Second) }, // the session
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, worldOptions{partitions: 3}, func(t *testing.T, w *world) {
+				mustJoin(t, w, "g")
+				id := ask[*kmsg.JoinGroupResponse](w, "g", joinRequest("g", "")).MemberID
+				f := w.c.Group(joinRequest("g", id), "g", group.Client{})
+				synctest.Wait()
+				if f.Done() {
+					t.Fatal("it does not wait for the first member")
+				}
+				for _, p := range w.parts {
+					if err := p.Delete(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.parts = nil
+				notice(t, w)
+				synctest.Wait()
+				if !f.Done() {
+					t.Fatal("no answer")
+				}
+				r, err := f.Wait(t.Context())
+				if err != nil || r.(*kmsg.JoinGroupResponse).ErrorCode != kerr.NotCoordinator.Code {
+					t.Errorf("%+v %v", r, err)
+				}
+				wantNothingLive(t, w)
+			})
+		})
+	}
 }

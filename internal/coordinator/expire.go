@@ -276,6 +276,9 @@ func newDeletedTopics() *deletedTopics {
 // TopicDeleted has the offsets that were committed for a topic removed, in the background, as Kafka does
 // (OffsetMetadataManager.onPartitionsDeleted). Those of a later topic of the same name stay.
 func (c *Coordinator) TopicDeleted(name string, id [16]byte) {
+	if name == Topic {
+		c.topicChanged()
+	}
 	d := c.deleted
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -64,17 +64,12 @@ func (s *shard) enterLocked() int16 {
 	if s.c.offline.Load() {
 		return codeNotAvailable
 	}
-	p, err := s.c.o.Partition(s.index)
-	if s.mu.state == shardActive && (err != nil || p != s.mu.p) {
-		s.abandonLocked(codeNotCoordinator)
-		s.c.loads.dropped(s.mu.p.Num())
-		s.c.shards.stale.Store(true)
-		s.mu.state, s.mu.p = shardUnloaded, nil
-		return codeNotCoordinator
-	}
+	lost, err := s.checkPartitionLocked()
 	switch {
+	case lost:
+		return codeNotCoordinator
 	case err != nil:
-		s.c.shards.stale.Store(true)
+		s.c.topicChanged()
 		return codeNotCoordinator
 	case s.mu.state == shardActive:
 		return 0
@@ -83,6 +78,20 @@ func (s *shard) enterLocked() int16 {
 	}
 	s.c.loads.first(s)
 	return codeLoading
+}
+
+// checkPartitionLocked gives up all groups if the partition they are in is gone, or another one has taken its place. The error says
+// that there is none now.
+func (s *shard) checkPartitionLocked() (lost bool, err error) {
+	p, err := s.c.o.Partition(s.index)
+	if s.mu.state != shardActive || err == nil && p == s.mu.p {
+		return false, err
+	}
+	s.abandonLocked(codeNotCoordinator)
+	s.c.loads.dropped(s.mu.p.Num())
+	s.mu.state, s.mu.p = shardUnloaded, nil
+	s.c.topicChanged()
+	return true, err
 }
 
 // groupLocked returns a group, from the cold store if it is not in memory. Whoever calls it settles the group afterwards, whatever
