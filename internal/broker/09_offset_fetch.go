@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ottla/internal/coordinator"
 	"ottla/internal/wire"
 )
 
@@ -17,12 +18,17 @@ import (
 // Versions 0 and 1 have no error code of the group: its partitions get it.
 //
 // Groups are read one after the other, and an answer takes no more memory than there is for
-// answers: a group that does not fit is answered COORDINATOR_LOAD_IN_PROGRESS.
+// answers, asked for while it is built: a group that does not fit is answered
+// COORDINATOR_LOAD_IN_PROGRESS. A request that names more than 200,000 partitions is
+// answered INVALID_REQUEST.
 
 const (
 	offsetFetchGroupsMin  = 8
 	offsetFetchTopicIDMin = 10
 	offsetFetchErrorMin   = 2
+
+	// offsetFetchPartitionsMax is how many partitions one request may name: all that a broker can have.
+	offsetFetchPartitionsMax = 200_000
 )
 
 func (b *Broker) handleOffsetFetch(_ context.Context, r *wire.Request) wire.Reply {
@@ -39,15 +45,22 @@ func (b *Broker) handleOffsetFetch(_ context.Context, r *wire.Request) wire.Repl
 
 func (b *Broker) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest, held *allowance) (*kmsg.OffsetFetchResponse, error) {
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+	tooMany := offsetPartitions(req) > offsetFetchPartitionsMax
 	if req.Version < offsetFetchGroupsMin {
-		g, err := b.fetchOffsets(ctx, req.Version, singleGroup(req), req.RequireStable, held)
-		if err != nil {
-			return nil, err
+		g := refusedGroup(req.Group, codeInvalidRequest)
+		if !tooMany {
+			var err error
+			if g, err = b.fetchOffsets(ctx, req.Version, singleGroup(req), req.RequireStable, held); err != nil {
+				return nil, err
+			}
 		}
-		singleGroupAnswer(req, &g, resp)
-		return resp, nil
+		return resp, singleGroupAnswer(req, &g, resp, held)
 	}
 	for i := range req.Groups {
+		if tooMany {
+			resp.Groups = append(resp.Groups, refusedGroup(req.Groups[i].Group, codeInvalidRequest))
+			continue
+		}
 		g, err := b.fetchOffsets(ctx, req.Version, &req.Groups[i], req.RequireStable, held)
 		if err != nil {
 			return nil, err
@@ -55,6 +68,25 @@ func (b *Broker) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest, 
 		resp.Groups = append(resp.Groups, g)
 	}
 	return resp, nil
+}
+
+// offsetPartitions is how many partitions a request names.
+func offsetPartitions(req *kmsg.OffsetFetchRequest) (n int) {
+	for i := range req.Topics {
+		n += len(req.Topics[i].Partitions)
+	}
+	for i := range req.Groups {
+		for j := range req.Groups[i].Topics {
+			n += len(req.Groups[i].Topics[j].Partitions)
+		}
+	}
+	return n
+}
+
+func refusedGroup(id string, code int16) kmsg.OffsetFetchResponseGroup {
+	g := kmsg.NewOffsetFetchResponseGroup()
+	g.Group, g.ErrorCode = id, code
+	return g
 }
 
 // singleGroup is the request of an old version in the form of the new ones.
@@ -71,11 +103,15 @@ func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
 	return &g
 }
 
-// singleGroupAnswer is OffsetFetchResponse.Builder for versions below 8.
-func singleGroupAnswer(req *kmsg.OffsetFetchRequest, g *kmsg.OffsetFetchResponseGroup, resp *kmsg.OffsetFetchResponse) {
+// singleGroupAnswer is OffsetFetchResponse.Builder for versions below 8. An error without a code of the group closes the
+// connection where there is no memory to say it of every partition.
+func singleGroupAnswer(req *kmsg.OffsetFetchRequest, g *kmsg.OffsetFetchResponseGroup, resp *kmsg.OffsetFetchResponse, held *allowance) error {
 	if g.ErrorCode != codeNone && req.Version < offsetFetchErrorMin {
+		if !held.take(refusedBytes(req)) {
+			return wire.ErrCloseConnection
+		}
 		resp.Topics = refusedOffsets(req, g.ErrorCode)
-		return
+		return nil
 	}
 	resp.ErrorCode = g.ErrorCode
 	resp.Topics = make([]kmsg.OffsetFetchResponseTopic, len(g.Topics))
@@ -88,6 +124,16 @@ func singleGroupAnswer(req *kmsg.OffsetFetchRequest, g *kmsg.OffsetFetchResponse
 			out.Partition, out.Offset, out.LeaderEpoch, out.Metadata, out.ErrorCode = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode
 		}
 	}
+	return nil
+}
+
+// refusedBytes is what refusedOffsets takes in memory.
+func refusedBytes(req *kmsg.OffsetFetchRequest) int64 {
+	n := int64(len(req.Topics)) * coordinator.OffsetTopicAnswerBytes
+	for i := range req.Topics {
+		n += int64(len(req.Topics[i].Topic)) + int64(len(req.Topics[i].Partitions))*coordinator.OffsetAnswerBytes
+	}
+	return n
 }
 
 // refusedOffsets gives every partition the code of the group.
@@ -105,36 +151,46 @@ func refusedOffsets(req *kmsg.OffsetFetchRequest, code int16) []kmsg.OffsetFetch
 	return out
 }
 
-// fetchOffsets answers one group.
+// fetchOffsets answers one group. What it took of the memory for answers goes back if its topics do not go into the answer.
 func (b *Broker) fetchOffsets(ctx context.Context, version int16, g *kmsg.OffsetFetchRequestGroup, stable bool, held *allowance) (kmsg.OffsetFetchResponseGroup, error) {
+	if !held.take(groupAnswerBytes + int64(len(g.Group))) {
+		return refusedGroup(g.Group, codeCoordinatorLoadInProgress), nil
+	}
+	before := held.bytes
 	asked, unknown := g, []kmsg.OffsetFetchResponseGroupTopic(nil)
 	if version >= offsetFetchTopicIDMin && g.Topics != nil {
-		asked, unknown = b.nameTopics(g)
+		var fits bool
+		if asked, unknown, fits = b.nameTopics(g, held); !fits {
+			held.giveBackTo(before)
+			return refusedGroup(g.Group, codeCoordinatorLoadInProgress), nil
+		}
 	}
-	out, err := b.o.Groups.FetchOffsets(ctx, asked, stable)
+	out, err := b.o.Groups.FetchOffsets(ctx, asked, stable, held.take)
 	if err != nil {
 		return out, err
 	}
-	out.Group = g.Group
 	if out.ErrorCode != codeNone {
-		out.Topics = nil
-		return out, nil
+		held.giveBackTo(before)
+		return refusedGroup(g.Group, out.ErrorCode), nil
 	}
+	out.Group = g.Group
 	if version >= offsetFetchTopicIDMin && g.Topics == nil {
 		out.Topics = b.identifyTopics(out.Topics)
 	}
 	out.Topics = append(out.Topics, unknown...)
-	if !held.take(offsetsBytes(&out)) {
-		refused := kmsg.NewOffsetFetchResponseGroup()
-		refused.Group, refused.ErrorCode = g.Group, codeCoordinatorLoadInProgress
-		return refused, nil
-	}
 	return out, nil
 }
 
-// nameTopics finds the names of the topics that a group is asked about, and answers those that have none.
-func (b *Broker) nameTopics(g *kmsg.OffsetFetchRequestGroup) (*kmsg.OffsetFetchRequestGroup, []kmsg.OffsetFetchResponseGroupTopic) {
-	named, unknown := *g, []kmsg.OffsetFetchResponseGroupTopic(nil)
+// giveBackTo gives back what was taken since bytes were held.
+func (a *allowance) giveBackTo(bytes int64) {
+	a.budget.Release(a.bytes - bytes)
+	a.bytes = bytes
+}
+
+// nameTopics finds the names of the topics that a group is asked about, and answers those that have none, as long as there is
+// memory for the answer.
+func (b *Broker) nameTopics(g *kmsg.OffsetFetchRequestGroup, held *allowance) (asked *kmsg.OffsetFetchRequestGroup, unknown []kmsg.OffsetFetchResponseGroupTopic, fits bool) {
+	named := *g
 	named.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(g.Topics))
 	none := ""
 	for i := range g.Topics {
@@ -143,6 +199,9 @@ func (b *Broker) nameTopics(g *kmsg.OffsetFetchRequestGroup) (*kmsg.OffsetFetchR
 			rt.Topic = t.Name
 			named.Topics = append(named.Topics, rt)
 			continue
+		}
+		if !held.take(coordinator.OffsetTopicAnswerBytes + int64(len(rt.Partitions))*coordinator.OffsetAnswerBytes) {
+			return nil, nil, false
 		}
 		out := kmsg.NewOffsetFetchResponseGroupTopic()
 		out.TopicID = rt.TopicID
@@ -153,7 +212,7 @@ func (b *Broker) nameTopics(g *kmsg.OffsetFetchRequestGroup) (*kmsg.OffsetFetchR
 		}
 		unknown = append(unknown, out)
 	}
-	return &named, unknown
+	return &named, unknown, true
 }
 
 // identifyTopics finds the ids of topics, and leaves out those that do not exist any more.
@@ -166,16 +225,4 @@ func (b *Broker) identifyTopics(topics []kmsg.OffsetFetchResponseGroupTopic) []k
 		}
 	}
 	return kept
-}
-
-// offsetsBytes is about what the offsets of a group take in memory.
-func offsetsBytes(g *kmsg.OffsetFetchResponseGroup) int64 {
-	n := int64(groupAnswerBytes)
-	for i := range g.Topics {
-		n += int64(len(g.Topics[i].Topic)) + int64(len(g.Topics[i].Partitions))*partitionAnswerBytes
-		for j := range g.Topics[i].Partitions {
-			n += textBytes(g.Topics[i].Partitions[j].Metadata)
-		}
-	}
-	return n
 }

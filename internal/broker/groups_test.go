@@ -525,7 +525,8 @@ func TestGroupAnswersAreBounded(t *testing.T) {
 	for i := range 40 {
 		s.do(commitRequest(fmt.Sprintf("g%d", i), topic, 1, 0, 1), 9)
 	}
-	budget, others := wire.NewBudget(groupAnswerBytes*2), int64(0)
+	oneGroup := int64(groupAnswerBytes + coordinator.OffsetTopicAnswerBytes + coordinator.OffsetAnswerBytes + 20)
+	budget, others := wire.NewBudget(oneGroup), int64(0)
 	ask := func(req kmsg.Request, version int16) wire.Response {
 		t.Helper()
 		r := s.request(req, version)
@@ -545,9 +546,10 @@ func TestGroupAnswersAreBounded(t *testing.T) {
 		fetch.Groups = append(fetch.Groups, fetch.Groups[0])
 	}
 	groups := ask(fetch, 9).(*kmsg.OffsetFetchResponse).Groups
-	if groups[0].ErrorCode != 0 || groups[3].ErrorCode != codeCoordinatorLoadInProgress || len(groups[3].Topics) != 0 {
+	if groups[0].ErrorCode != 0 || len(groups[0].Topics) != 1 || groups[3].ErrorCode != codeCoordinatorLoadInProgress || len(groups[3].Topics) != 0 {
 		t.Errorf("got %+v", groups)
 	}
+	budget = wire.NewBudget(groupAnswerBytes * 2)
 	describe := kmsg.NewPtrDescribeGroupsRequest()
 	describe.Groups = []string{"g1", "g2", "g3"}
 	described := ask(describe, 6).(*kmsg.DescribeGroupsResponse).Groups

@@ -309,6 +309,9 @@ func mustCommit(t *testing.T, w *world, m commit) {
 	}
 }
 
+// plenty is all the memory for answers there can be.
+func plenty(int64) bool { return true }
+
 // fetch returns the committed offset, -1 if there is none.
 func (w *world) fetch(id, topic string, partition int32) (int64, int16) {
 	req := kmsg.NewOffsetFetchRequestGroup()
@@ -316,7 +319,7 @@ func (w *world) fetch(id, topic string, partition int32) (int64, int16) {
 	t := kmsg.NewOffsetFetchRequestGroupTopic()
 	t.Topic, t.Partitions = topic, []int32{partition}
 	req.Topics = append(req.Topics, t)
-	g, err := w.c.FetchOffsets(context.Background(), &req, false)
+	g, err := w.c.FetchOffsets(context.Background(), &req, false, plenty)
 	if err != nil {
 		panic(err)
 	}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"time"
 	"unicode/utf8"
 
@@ -200,8 +201,12 @@ func longer(s string, unitsMax int) bool {
 // FetchOffsets handles OffsetFetch for one group. Topics are found by name; nil asks for all. Where a TopicID is given, offsets
 // committed for another topic of that name do not count. The answer has the names and ids of the request, names alone if all were
 // asked for. It reads the disk, and with requireStable waits until offsets that are being committed are durable: call it from Wait.
+//
+// take is asked for the memory of the answer's topics while it is built, in bytes; it must not wait. Once it refuses, the group is
+// answered COORDINATOR_LOAD_IN_PROGRESS. Whatever it gave is the caller's to give back, after a refusal or an error too.
 // The error is ctx's.
-func (c *Coordinator) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, requireStable bool) (kmsg.OffsetFetchResponseGroup, error) {
+func (c *Coordinator) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, requireStable bool,
+	take func(bytes int64) bool) (kmsg.OffsetFetchResponseGroup, error) {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = req.Group
 	s := c.shard(req.Group)
@@ -215,22 +220,29 @@ func (c *Coordinator) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchReq
 			return out, err
 		}
 	}
+	f := offsetFetch{c: c, ctx: ctx, num: num, out: &out, room: answerRoom{take: take}}
 	var err error
 	switch {
 	case code != 0:
 	case req.Topics == nil:
-		err = c.fetchAll(num, &out)
+		err = f.all()
 	default:
-		err = c.fetchSome(num, req, &out)
+		err = f.some(req)
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		out.Topics = nil
+		return out, ctx.Err()
+	case errors.Is(err, errNoRoom):
+		code = codeLoading
+	case err != nil:
 		c.warn("committed offsets could not be read", "group", req.Group, "error", err)
 		code = codeNotAvailable
 	}
 	if code != 0 {
 		out.ErrorCode, out.Topics = code, nil
 	}
-	return out, ctx.Err()
+	return out, nil
 }
 
 // fetchAllowed is OffsetMetadataManager.validateOffsetFetch. The future is done when all that is appended now is applied.
@@ -277,83 +289,4 @@ func (l *live) appliedLocked() *Future {
 	f := newFuture(nil)
 	l.answer(f, nil)
 	return f
-}
-
-func (c *Coordinator) fetchAll(num uint64, out *kmsg.OffsetFetchResponseGroup) error {
-	prefix := groupPrefix(spaceOffset, out.Group)
-	var from []byte
-	for more := true; more; {
-		var err error
-		from, more, err = c.o.Store.ScanBytes(num, prefix, from, scanChunk, func(key, val []byte) ([]byte, error) {
-			topic, index, err := splitOffsetKey(key[len(prefix):])
-			if err != nil {
-				return nil, err
-			}
-			v, err := decodeOffset(val)
-			if err != nil {
-				c.o.Metrics.BadRecords.Inc()
-				return nil, nil
-			}
-			if n := len(out.Topics); n == 0 || out.Topics[n-1].Topic != topic {
-				t := kmsg.NewOffsetFetchResponseGroupTopic()
-				t.Topic = topic
-				out.Topics = append(out.Topics, t)
-			}
-			t := &out.Topics[len(out.Topics)-1]
-			t.Partitions = append(t.Partitions, fetched(index, v))
-			return nil, nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Coordinator) fetchSome(num uint64, req *kmsg.OffsetFetchRequestGroup, out *kmsg.OffsetFetchResponseGroup) error {
-	out.Topics = make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(req.Topics))
-	var val []byte
-	for _, rt := range req.Topics {
-		t := kmsg.NewOffsetFetchResponseGroupTopic()
-		t.Topic, t.TopicID = rt.Topic, rt.TopicID
-		t.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(rt.Partitions))
-		for _, index := range rt.Partitions {
-			var found bool
-			var err error
-			val, found, err = c.o.Store.GetBytes(num, offsetColdKey(req.Group, rt.Topic, index), val[:0])
-			if err != nil {
-				return err
-			}
-			var v *offsetValue
-			if found {
-				if v, err = decodeOffset(val); err != nil {
-					c.o.Metrics.BadRecords.Inc()
-				}
-			}
-			if v != nil && otherTopic(v.topicID, rt.TopicID) {
-				v = nil
-			}
-			t.Partitions = append(t.Partitions, fetched(index, v))
-		}
-		out.Topics = append(out.Topics, t)
-	}
-	return nil
-}
-
-// otherTopic says that two ids are both known and not the same (OffsetMetadataManager.isMismatchedTopicId).
-func otherTopic(a, b [16]byte) bool {
-	none := [16]byte{}
-	return a != none && b != none && a != b
-}
-
-// fetched is the answer for one partition; v is nil when nothing is committed.
-func fetched(index int32, v *offsetValue) kmsg.OffsetFetchResponseGroupTopicPartition {
-	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-	p.Partition = index
-	if v == nil {
-		p.Offset, p.LeaderEpoch, p.Metadata = -1, -1, new(string)
-		return p
-	}
-	p.Offset, p.LeaderEpoch, p.Metadata = v.offset, v.epoch, &v.metadata
-	return p
 }
