@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,7 +27,15 @@ const (
 	// most one JoinGroup and one SyncGroup, so it bounds those too.
 	membersMax = 100_000
 
-	// groupBytesMax bounds what the members of one classic group hold together, in bytes of ids, metadata and assignments.
+	// pendingMemberBytes is what such a member takes besides its id, in bytes: about what its structures have.
+	pendingMemberBytes = 512
+
+	// clientIDBytesMax is how much of a client id is kept, and how much of a client or instance id comes into a member id, in bytes.
+	// What is longer is cut. Kafka keeps all of it.
+	clientIDBytesMax = 255
+
+	// groupBytesMax bounds what the members of one group hold together, in bytes of ids, metadata and assignments. Members that have
+	// not joined with their id count too, and are forgotten when those who have need the room.
 	groupBytesMax = 32 << 20
 
 	// rejoinWaitMin is the shortest wait for static members when a rebalance timeout is over and not one member has joined; with a
@@ -75,7 +85,8 @@ type classicGroup struct {
 	awaitingJoin int            // members with a parked JoinGroup
 	pendingSync  int            // members of this generation that have not synced
 	supports     map[string]int // protocol name -> members that support it
-	bytes        int            // what members hold, see groupBytesMax
+	bytes        int            // what members hold, pending ones too, see groupBytesMax
+	pendingBytes int            // of bytes, what pending members hold
 
 	subscription   map[string]bool // topics; nil: not known
 	newMemberAdded bool            // the delay of the first rebalance may be extended
@@ -129,7 +140,19 @@ func newClassicMember(id string, instance *string, client Client) *classicMember
 }
 
 // newMemberID is Kafka's form of a member id: client id or instance id, and a random UUID.
-func (g *Group) newMemberID(prefix string) string { return prefix + "-" + g.newUUID() }
+func (g *Group) newMemberID(prefix string) string { return keptID(prefix) + "-" + g.newUUID() }
+
+// keptID is what is kept of a client id, see clientIDBytesMax. It does not hold on to the rest.
+func keptID(id string) string {
+	if len(id) <= clientIDBytesMax {
+		return id
+	}
+	n := clientIDBytesMax
+	for n > clientIDBytesMax-utf8.UTFMax && !utf8.RuneStart(id[n]) {
+		n--
+	}
+	return strings.Clone(id[:n])
+}
 
 func (g *Group) newUUID() string {
 	if g.cfg.UUID != nil {
@@ -179,6 +202,7 @@ func (c *classicGroup) add(m *classicMember, protocolType string) {
 		c.leader = m
 	}
 	c.bytes += m.size()
+	c.makeRoom(0)
 	c.countProtocols(m, 1)
 }
 
@@ -373,14 +397,29 @@ func (c *classicGroup) addPending(now time.Time, id string, session time.Duratio
 		c.forgetPending(c.waiting.Front().Value.(*classicMember).id)
 	}
 	m := newClassicMember(id, nil, Client{})
+	c.makeRoom(m.pendingSize())
+	c.bytes += m.pendingSize()
+	c.pendingBytes += m.pendingSize()
 	m.element = c.waiting.PushBack(m)
 	c.pending[id] = m
 	c.timers.set(&m.timer, now.Add(session))
 }
 
+// pendingSize is what a member holds that was only given an id.
+func (m *classicMember) pendingSize() int { return len(m.id) + pendingMemberBytes }
+
+// makeRoom forgets pending members, the oldest first, while the group with n more bytes would hold too much.
+func (c *classicGroup) makeRoom(n int) {
+	for c.bytes+n > groupBytesMax && len(c.pending) > 0 {
+		c.forgetPending(c.waiting.Front().Value.(*classicMember).id)
+	}
+}
+
 func (c *classicGroup) forgetPending(id string) {
 	if m := c.pending[id]; m != nil {
 		delete(c.pending, id)
+		c.bytes -= m.pendingSize()
+		c.pendingBytes -= m.pendingSize()
 		c.waiting.Remove(m.element)
 		c.timers.cancel(&m.timer)
 	}

@@ -266,7 +266,14 @@ func (p *classicPlay) check(c *classicGroup) {
 			fail("%s is not the member of its id", m.id)
 		}
 	})
+	pending := 0
+	for _, m := range c.pending {
+		pending += m.pendingSize()
+	}
+	bytes += pending
 	switch {
+	case pending != c.pendingBytes:
+		fail("pending members hold %d bytes, kept %d", pending, c.pendingBytes)
 	case c.order.Len() != len(c.members) || static != len(c.static) || c.waiting.Len() != len(c.pending):
 		fail("%d members are %d, %d static are %d, %d pending are %d", c.order.Len(), len(c.members), static, len(c.static), c.waiting.Len(), len(c.pending))
 	case joining != c.awaitingJoin || syncing != c.pendingSync || bytes != c.bytes:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -327,6 +328,52 @@ func TestPendingMembersAreBounded(t *testing.T) {
 	if len(out.Replies) != 1 || replyText(out.Replies[0].Response) != "join UNKNOWN_MEMBER_ID member="+first || g.MembersCount() != 1 {
 		t.Errorf("%v, %d members", out.Replies, g.MembersCount())
 	}
+}
+
+// TestPendingMemberBytes: a pending member holds its id, not a client id of any length; all of them leave room for members.
+func TestPendingMemberBytes(t *testing.T) {
+	g, out := New("g", benchConfig()), Output{}
+	client := Client{ID: strings.Repeat("x", 32_000)}
+	for i := range pendingMembersMax {
+		g.Step(scriptStart, Call(i), benchJoin(4, ""), client, nil, &out)
+	}
+	last := out.Replies[len(out.Replies)-1].Response.(*kmsg.JoinGroupResponse)
+	if last.ErrorCode != kerr.MemberIDRequired.Code || len(last.MemberID) != clientIDBytesMax+1+36 {
+		t.Errorf("%d, an id of %d bytes", last.ErrorCode, len(last.MemberID))
+	}
+	const each = clientIDBytesMax + 1 + 36 + pendingMemberBytes
+	if n := g.Bytes(); n != pendingMembersMax*each || g.MembersCount() != 0 {
+		t.Errorf("%d bytes, %d members", n, g.MembersCount())
+	}
+	// Members take all the room there is, and pending ones go for them.
+	r := benchJoin(3, "")
+	r.Protocols = r.Protocols[:1]
+	r.Protocols[0].Metadata = make([]byte, 1<<20-1<<10)
+	for i := range groupBytesMax >> 20 {
+		g.Step(scriptStart, Call(pendingMembersMax+i), r, client, nil, &out)
+	}
+	if g.MembersCount() != groupBytesMax>>20 || g.Bytes() > groupBytesMax || len(g.classic.pending) > (32<<10)/pendingMemberBytes {
+		t.Errorf("%d bytes of %d members and %d pending", g.Bytes(), g.MembersCount(), len(g.classic.pending))
+	}
+	if id := g.classic.first().client.ID; len(id) != clientIDBytesMax {
+		t.Errorf("kept %d bytes of a client id", len(id))
+	}
+	g.Step(scriptStart, 1<<20, benchJoin(4, ""), client, nil, &out)
+	if g.Bytes() > groupBytesMax {
+		t.Errorf("%d bytes", g.Bytes())
+	}
+}
+
+func TestKeptID(t *testing.T) {
+	for _, n := range []int{0, 1, 254, 255, 256, 300} {
+		if got := keptID(strings.Repeat("x", n)); len(got) != min(n, clientIDBytesMax) {
+			t.Errorf("%d of %d", len(got), n)
+		}
+		if got := keptID(strings.Repeat("é", n)); !utf8.ValidString(got) || len(got) != min(2*n, clientIDBytesMax-1) {
+			t.Errorf("%d of %d", len(got), 2*n)
+		}
+	}
+	keptID(strings.Repeat("\x80", 1000)) // no character begins
 }
 
 func TestMemberIDs(t *testing.T) {

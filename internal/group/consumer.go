@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
 
@@ -171,6 +170,9 @@ type consumerGroup struct {
 	revisionKnown  bool
 	regexesChecked time.Time
 	regexesStale   bool
+	pass           *regexPass // nil: no look at all topics is under way
+	regexWindow    time.Time  // since when regexWork is counted
+	regexWork      int        // see regexWorkMax
 	timers         timerHeap
 }
 
@@ -181,7 +183,7 @@ type regexSubscription struct {
 	topics   []string // sorted
 	version  int64    // revision of the topics it was resolved against
 	millis   int64
-	compiled *regexp.Regexp // of the whole name; nil until it is needed
+	compiled *topicRegex // nil until it is needed
 }
 
 func newConsumerGroup(g *Group) *consumerGroup {
@@ -240,7 +242,7 @@ func (c *consumerGroup) count(m *consumerMember, by int) {
 	if len(c.names) != topics || m.regex != "" {
 		c.subscriptions++
 	}
-	c.bytes += by * m.size()
+	c.bytes += by * (len(m.id) + m.size())
 	if m.regex != "" {
 		if c.regexes[m.regex] == nil {
 			c.regexes[m.regex] = &regexSubscription{}
@@ -315,7 +317,10 @@ func (c *consumerGroup) full(id string, adds int) *refusal {
 		limit = min(limit, n)
 	}
 	m := c.members[id]
-	if m != nil && adds > 0 {
+	switch {
+	case m == nil:
+		adds += len(id)
+	case adds > 0:
 		adds -= m.size()
 	}
 	switch {

@@ -272,7 +272,7 @@ func (a assignment) answer() *kmsg.ConsumerGroupHeartbeatResponseAssignment {
 func (h *heartbeat) subscribe(m *consumerMember) bool {
 	next := m.memberData
 	next.classic = nil
-	next.clientID, next.clientHost = h.client.ID, h.client.Host
+	next.clientID, next.clientHost = keptID(h.client.ID), h.client.Host
 	update(&next.instance, h.req.InstanceID)
 	update(&next.rack, h.req.RackID)
 	update(&next.assignor, h.req.ServerAssignor)

@@ -34,15 +34,11 @@ func (c *consumerGroup) refresh(now time.Time, topics Topics, bump bool, out *Ou
 	if moved {
 		c.regexesStale = true
 	}
-	regexesDue := c.regexesStale && len(c.regexes) > 0 && now.Sub(c.regexesChecked) >= regexRefreshInterval
-	if !bump && !moved && !regexesDue {
+	if !bump && !moved && !c.regexesDue(now) {
 		return
 	}
-	if c.resolveRegexes(now, topics, regexesDue, out) {
+	if c.resolveRegexes(now, topics, out) {
 		bump = true
-	}
-	if regexesDue {
-		c.regexesStale, c.regexesChecked = false, now
 	}
 	c.revision, c.revisionKnown = revision, true
 	if hash := c.topicsHash(topics); bump || hash != c.hash {

@@ -287,6 +287,19 @@ func (g *Group) MembersCount() int {
 	return 0
 }
 
+// Bytes is what the members hold, with those that were given an id and have not joined with it, in bytes: ids, metadata and, of a
+// classic group, assignments. It is what groupBytesMax bounds.
+func (g *Group) Bytes() int64 {
+	switch {
+	case g.classic != nil:
+		return int64(g.classic.bytes)
+	case g.consumer != nil:
+		g.consumer.derive()
+		return int64(g.consumer.bytes)
+	}
+	return 0
+}
+
 // Replay folds one of this group's metadata records into it, at load, in the order of the log or of keys.
 func (g *Group) Replay(r Record) error {
 	version, name, err := recordKey(r.Key)

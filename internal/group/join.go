@@ -41,6 +41,7 @@ func (g *Group) join(now time.Time, call Call, req *kmsg.JoinGroupRequest, clien
 		return
 	}
 	req.Protocols = distinctProtocols(req.Protocols)
+	r.client.ID = keptID(r.client.ID)
 	c := g.classic
 	if c == nil {
 		if req.MemberID != "" {
@@ -102,7 +103,7 @@ func (c *classicGroup) accepts(r *kmsg.JoinGroupRequest) bool {
 	if n := c.g.cfg.MembersMax; n > 0 {
 		most = min(most, n)
 	}
-	size := c.bytes + protocolsSize(r.Protocols)
+	size := c.bytes - c.pendingBytes + protocolsSize(r.Protocols)
 	if m != nil {
 		size -= protocolsSize(m.protocols)
 	}

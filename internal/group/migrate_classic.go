@@ -184,7 +184,7 @@ func (j *classicJoin) metadata(m *consumerMember) memberData {
 	update(&next.rack, notEmpty(j.subscription.Rack))
 	next.rebalanceMillis = j.RebalanceTimeoutMillis
 	next.names, next.regex = sortedNames(j.subscription.Topics), ""
-	next.clientID, next.clientHost = j.client.ID, j.client.Host
+	next.clientID, next.clientHost = keptID(j.client.ID), j.client.Host
 	next.classic = &classicMetadata{sessionMillis: j.SessionTimeoutMillis, protocols: classicProtocols(j.Protocols)}
 	return next
 }
