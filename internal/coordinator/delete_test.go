@@ -236,3 +236,31 @@ func TestListFilters(t *testing.T) {
 }
 
 var errStop = fmt.Errorf("stop")
+
+// TestTopicDeletedDuringCommits: what is on its way to the cold store when its topic is deleted goes too, also where it replaces what
+// is there.
+func TestTopicDeletedDuringCommits(t *testing.T) {
+	inWorld(t, worldOptions{partitions: 1}, func(t *testing.T, w *world) {
+		const groups = 200
+		id := func(i int) string { return fmt.Sprintf("g%d", i) }
+		start := func(i int, topic string) {
+			m := simple(id(i), topic, 0, 5)
+			m.id = topicID(topic)
+			w.startCommit(m)
+		}
+		for i := range groups / 2 {
+			start(i, "t0")
+		}
+		synctest.Wait()
+		for i := range groups {
+			start(i, "t0")
+			start(i, "t1")
+		}
+		w.c.TopicDeleted("t0", topicID("t0"))
+		pauseFor(2 * sweepAgain)
+		for i := range groups {
+			wantOffset(t, w, id(i), "t0", 0, -1)
+			wantOffset(t, w, id(i), "t1", 0, 5)
+		}
+	})
+}

@@ -12,7 +12,7 @@ const (
 	// deletedTopicsMax is how many deleted topics may wait for their offsets to be removed. Of more the offsets stay until they
 	// expire.
 	deletedTopicsMax = 10_000
-	// sweepAgain is when the removal of a deleted topic's offsets is tried again where groups were still loading.
+	// sweepAgain is when the removal of a deleted topic's offsets is tried again where it was not whole.
 	sweepAgain = 5 * time.Second
 )
 
@@ -73,7 +73,7 @@ type sweepEnd int
 
 const (
 	sweepWhole   sweepEnd = iota
-	sweepSkipped          // some groups could not be looked at
+	sweepSkipped          // some groups could not be looked at, or some offsets were being changed
 	sweepCut              // the rest was not looked at
 )
 
@@ -152,9 +152,14 @@ func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string
 	touched := l.unappliedOffsets()
 	var keys []topicPartition
 	for _, o := range offsets {
-		if _, busy := touched[string(o.key)]; !busy && remove(l, o.topic, o.v) {
-			keys = append(keys, o.topicPartition)
+		if !remove(l, o.topic, o.v) {
+			continue
 		}
+		if _, busy := touched[string(o.key)]; busy {
+			chunk.end = sweepSkipped
+			continue
+		}
+		keys = append(keys, o.topicPartition)
 	}
 	if len(keys) == 0 {
 		return
@@ -312,11 +317,30 @@ func (c *Coordinator) deleteLoop() {
 		gone := c.deleted.take()
 		remove := func(_ *live, topic string, v *offsetValue) bool { return isOf(gone[topic], v) }
 		for _, s := range c.all() {
+			s.awaitApplied()
 			for s.sweepOffsets(remove, c.o.Metrics.OffsetsDeleted.Add) != sweepWhole {
 				if c.offline.Load() || c.o.Partitions() == 0 || pause(c.ctx, sweepAgain) != nil {
 					break
 				}
 			}
+		}
+	}
+}
+
+// awaitApplied returns when all that was appended before the call is in the cold store, or never will be: a walk over the cold store
+// does not see what is on its way there.
+func (s *shard) awaitApplied() {
+	var wait []*Future
+	s.mu.Lock()
+	for _, l := range s.mu.groups {
+		if f := l.appliedLocked(); f != nil {
+			wait = append(wait, f)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range wait {
+		if _, err := waitCode(s.c.ctx, f); err != nil {
+			return // closing
 		}
 	}
 }
