@@ -32,6 +32,7 @@ const (
 	regexWorkMax = 4 << 20
 	// Work that is not matching, in the same unit: compiling, for each instruction; a name that has not the expression's prefix.
 	regexCompileWork = 64
+	regexWideWork    = regexWorkMax / 4 // for each character that regexWideMax is about
 	regexPrefixWork  = 2
 	// regexWideMax is how many characters outside ASCII an expression may name that sets flags: to fold the case of a range up to one
 	// of them costs milliseconds. Names of topics have none.
@@ -269,7 +270,7 @@ func (c *consumerGroup) matchNames(r *regexSubscription, pattern string, topics 
 			return true
 		}
 		r.compiled = compiled
-		c.regexWork += compiled.size * regexCompileWork
+		c.regexWork += compiled.size*regexCompileWork + wideRunes(pattern)*regexWideWork
 	}
 	for ; p.next < len(p.names); p.next++ {
 		if c.regexWork >= regexWorkMax {

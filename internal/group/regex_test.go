@@ -46,7 +46,7 @@ func beat(t *testing.T, g *Group, now time.Time, member, pattern string, topics 
 	var out Output
 	g.Step(now, 1, regexHeartbeat(member, pattern, epoch), Client{}, topics, &out)
 	if c := g.consumer; c != nil {
-		const last = regexSizeMax * (250 + regexCompileWork) // the last match and compilation may go beyond
+		const last = regexSizeMax*(250+regexCompileWork) + regexWideMax*regexWideWork // the last match and compilation may go beyond
 		if c.regexWork < before || c.regexWork > regexWorkMax+last {
 			t.Fatalf("%d worked before, %d after", before, c.regexWork)
 		}
