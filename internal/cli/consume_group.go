@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -23,6 +24,20 @@ func (f *consumeFlags) runGroup(cmd *cobra.Command, topic string, from origin) e
 		reset = kgo.NewOffset().AtEnd()
 	case from.kind != 's':
 		return usageError{fmt.Errorf("--from %q with --group: allowed: start, end, for partitions that the group has not read yet (`ottla group reset-offsets` moves a group)", f.from)}
+	}
+	// A group waits for a topic that does not exist, in case it comes; whoever types a name wants to hear of it.
+	err := f.admin(cmd.Context(), func(ctx context.Context, admin *kadm.Client) error {
+		topics, err := admin.ListTopics(ctx, topic)
+		if err == nil {
+			err = topics[topic].Err
+		}
+		if err != nil {
+			return brokerError("topic "+topic, err, "")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	client, err := f.dial(kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(reset),
 		kgo.DisableAutoCommit(), kgo.FetchMaxWait(500*time.Millisecond))
