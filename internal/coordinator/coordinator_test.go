@@ -369,19 +369,13 @@ func TestNewTopic(t *testing.T) {
 		}
 		mustCommit(t, w, simple("g", "t0", 0, 1))
 		wantOffset(t, w, "g", "t0", 0, 1)
-		for _, p := range w.parts {
-			if err := p.Delete(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.parts = nil
+		w.deleteTopic(t)
 		if code := w.commit(simple("g", "t0", 0, 1)); code != kerr.NotCoordinator.Code {
 			t.Errorf("commit after the topic was deleted: %d", code)
 		}
 		if w.c.PartitionFor("g") != -1 {
 			t.Error("groups are still somewhere")
 		}
-		synctest.Wait() // all shards have noticed
 		if err := w.c.EnsureTopic(); err != nil {
 			t.Fatal(err)
 		}
@@ -438,12 +432,7 @@ func TestTopicGone(t *testing.T) {
 				if f.Done() {
 					t.Fatal("it does not wait for the first member")
 				}
-				for _, p := range w.parts {
-					if err := p.Delete(); err != nil {
-						t.Fatal(err)
-					}
-				}
-				w.parts = nil
+				w.deleteTopic(t)
 				notice(t, w)
 				synctest.Wait()
 				if !f.Done() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,8 +62,9 @@ type world struct {
 	logs  *seglog.Store
 	cold  *coldstate.Store // of producers
 	pids  *pidstore.Store
-	store *coldstate.Store // of groups
-	parts []*partition.Partition
+	store *coldstate.Store       // of groups
+	parts []*partition.Partition // written under topic
+	topic *sync.RWMutex
 	c     *Coordinator
 }
 
@@ -99,7 +101,7 @@ func groupConfig() *group.Config {
 
 // openWorld opens what is on the disk; what could be opened is closed with an error too.
 func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
-	w = &world{fs: fs, o: o, m: metrics.New()}
+	w = &world{fs: fs, o: o, m: metrics.New(), topic: new(sync.RWMutex)}
 	defer func() {
 		if err != nil {
 			_ = w.closeStores()
@@ -147,12 +149,14 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	}
 	w.c = New(Options{
 		Store: w.store, Partition: func(i int32) (*partition.Partition, error) {
+			w.topic.RLock()
+			defer w.topic.RUnlock()
 			if int(i) >= len(w.parts) {
 				return nil, ErrNoTopic
 			}
 			return w.parts[i], nil
 		},
-		Partitions:  func() int32 { return int32(len(w.parts)) },
+		Partitions:  w.count,
 		EnsureTopic: func() error { w.newPartitions(20); return nil },
 		Topics:      func() group.Topics { return fakeTopics{} },
 		Config:      func() *group.Config { return w.o.config },
@@ -194,6 +198,8 @@ func (w *world) newPartitions(firstNum uint64) {
 	if w.o.lazy {
 		config.FlushMessages = 1 << 40
 	}
+	w.topic.Lock()
+	defer w.topic.Unlock()
 	w.parts = nil
 	for i := range w.o.partitions {
 		w.parts = append(w.parts, partition.New(partition.Options{
@@ -204,6 +210,26 @@ func (w *world) newPartitions(firstNum uint64) {
 			Unclean: w.o.unclean, HoldTombstones: true, Metrics: w.m.Partitions,
 		}))
 	}
+}
+
+// count is how many partitions __consumer_offsets has.
+func (w *world) count() int32 {
+	w.topic.RLock()
+	defer w.topic.RUnlock()
+	return int32(len(w.parts))
+}
+
+// deleteTopic deletes __consumer_offsets.
+func (w *world) deleteTopic(t *testing.T) {
+	t.Helper()
+	w.topic.Lock()
+	defer w.topic.Unlock()
+	for _, p := range w.parts {
+		if err := p.Delete(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.parts = nil
 }
 
 func (w *world) close() error {
