@@ -398,8 +398,8 @@ func TestReadingStopsWhenDecodedRequestsWait(t *testing.T) {
 		request kmsg.Request
 		bytes   int64
 	}{
-		{"elements", metadata, 900 * 128},
-		{"numbers", numbers, 128 + 1 + 30_000*4},
+		{"elements", metadata, 900 * 144},
+		{"numbers", numbers, 144 + 1 + 30_000*4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			handled.Store(0)

@@ -48,7 +48,7 @@ const elementsMax = 1 << 18
 
 // elementBytes is what decoding one element takes at most, apart from copies of its strings and lists of
 // numbers, which the walk counts by the byte.
-const elementBytes = 128
+const elementBytes = 144
 
 // taggedElements is what the first unknown tag of a structure counts as: kmsg makes a map for it.
 const taggedElements = 4
