@@ -216,16 +216,8 @@ func (c *Coordinator) PartitionFor(groupID string) int32 {
 	return -1
 }
 
-// CleanableUpTo is the offset of a partition of __consumer_offsets from which on a start after a power loss would read its log: a
+// flushedUpTo is the offset of a partition of __consumer_offsets from which on a start after a power loss would read its log: a
 // cleaner must not remove a tombstone at or above it. 0 if that is not known.
-func (c *Coordinator) CleanableUpTo(index int32) int64 {
-	p, err := c.o.Partition(index)
-	if err != nil {
-		return 0
-	}
-	return c.flushedUpTo(p.Num())
-}
-
 func (c *Coordinator) flushedUpTo(num uint64) int64 {
 	check, found, err := c.o.Store.FlushedCheckpoint(num)
 	if err != nil || !found {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"ottla/internal/coordinator"
 	"ottla/internal/partition"
 	"ottla/internal/seglog"
 )
@@ -122,7 +121,6 @@ func (c *cleaner) pick(ctx context.Context) *partition.Partition {
 }
 
 func (c *cleaner) clean(ctx context.Context, p *partition.Partition, m *seglog.OffsetMap) {
-	c.n.boundTombstones(p)
 	began := time.Now()
 	stats, err := p.Clean(ctx, began, partition.CleanTools{Map: m, Throttle: c.throttle})
 	took := time.Since(began)
@@ -141,21 +139,6 @@ func (c *cleaner) clean(ctx context.Context, p *partition.Partition, m *seglog.O
 		"segments", stats.Segments, "bytes_before", stats.BytesRead, "bytes_after", stats.BytesWritten,
 		"records_kept", stats.Kept, "superseded", stats.Superseded, "tombstones", stats.Tombstones, "without_key", stats.KeyLess,
 		"took", took.Round(time.Millisecond))
-}
-
-// boundTombstones keeps tombstones of committed offsets and groups in the log until the store of groups has seen them
-// durably: a start replays the log from there on, and would not learn of what they delete.
-func (n *Node) boundTombstones(p *partition.Partition) {
-	if p.Topic() != coordinator.Topic || n.groupsCold == nil {
-		return
-	}
-	p.SetTombstoneBound(func() int64 {
-		seen, found, err := n.groupsCold.FlushedCheckpoint(p.Num())
-		if err != nil || !found {
-			return 0
-		}
-		return seen.Offset
-	})
 }
 
 func (c *cleaner) count(stats seglog.CleanStats, took time.Duration, buffer *seglog.OffsetMap) {

@@ -57,7 +57,6 @@ func cleanOffsets(t *testing.T, n *Node, ahead time.Duration) (stats seglog.Clea
 		if _, _, err := p.Cleanable(t.Context(), time.Now().Add(ahead)); err != nil {
 			t.Fatal(err)
 		}
-		n.boundTombstones(p)
 		s, err := p.Clean(t.Context(), time.Now().Add(ahead), partition.CleanTools{Map: seglog.NewOffsetMap(0)})
 		if err != nil {
 			t.Fatal(err)

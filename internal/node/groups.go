@@ -2,13 +2,11 @@ package node
 
 import (
 	"errors"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
 	"ottla/internal/catalog"
-	"ottla/internal/coldstate"
 	"ottla/internal/coordinator"
 	"ottla/internal/group"
 	"ottla/internal/partition"
@@ -17,37 +15,14 @@ import (
 // groupsDir is the directory of the cold store of consumer groups and committed offsets.
 const groupsDir = "groups"
 
-// GroupsDir is the name of the directory of the cold store of consumer groups.
-const GroupsDir = groupsDir
-
 // groupMetadataBytesMax bounds what one member of a group may make the broker keep: protocol metadata and assignment. Kafka has no
 // bound but the largest message; Kafka Streams with thousands of tasks needs some hundred KiB.
 const groupMetadataBytesMax = 1 << 20
 
-// openGroups opens the store of groups and builds their coordinator. A store that is damaged is moved aside: __consumer_offsets holds
-// everything it had.
-func (n *Node) openGroups() error {
-	dir := filepath.Join(n.dir, groupsDir)
-	if err := n.fs.MkdirAll(dir); err != nil {
-		return err
-	}
-	o := coldstate.Options{
-		FS: n.fs, Dir: dir, MemoryBytes: n.config.Int("group.state.memory.bytes"),
-		OnFatal: n.goOffline, Metrics: n.metrics.Groups.Cold, Logger: n.logger,
-	}
-	var err error
-	n.groupsCold, err = coldstate.Open(o)
-	if errors.Is(err, coldstate.ErrCorrupt) {
-		aside, moveErr := coldstate.MoveAside(n.fs, dir)
-		if moveErr != nil {
-			return errors.Join(err, moveErr)
-		}
-		n.logger.Error("the store of consumer groups is damaged: it was moved aside and is rebuilt from "+coordinator.Topic, "error", err, "moved_to", aside)
-		if err := n.fs.MkdirAll(dir); err != nil {
-			return err
-		}
-		n.groupsCold, err = coldstate.Open(o)
-	}
+// openGroups opens the store of groups and builds their coordinator.
+func (n *Node) openGroups() (err error) {
+	n.groupsCold, err = n.openStore(groupsDir, n.config.Int("group.state.memory.bytes"), n.metrics.Groups.Cold,
+		"the store of consumer groups is damaged: it was moved aside and is rebuilt from "+coordinator.Topic)
 	if err != nil {
 		return err
 	}

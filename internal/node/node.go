@@ -170,32 +170,34 @@ func (n *Node) openState() error {
 	return n.openCold()
 }
 
-// openCold opens the store of producer entries. One that is damaged is moved aside: the logs hold everything it had.
-func (n *Node) openCold() error {
-	dir := filepath.Join(n.dir, producersDir)
+// openCold opens the store of producer entries.
+func (n *Node) openCold() (err error) {
+	n.cold, err = n.openStore(producersDir, n.shares().ColdBytes, n.metrics.Cold,
+		"the store of producer entries is damaged: it was moved aside and is rebuilt from the logs; partitions are slow to answer until then")
+	return err
+}
+
+// openStore opens a cold store in a directory of its own. One that is damaged is moved aside, with the words of damaged in the log: the
+// logs hold everything it had.
+func (n *Node) openStore(name string, memoryBytes int64, m *metrics.Cold, damaged string) (*coldstate.Store, error) {
+	dir := filepath.Join(n.dir, name)
 	if err := n.fs.MkdirAll(dir); err != nil {
-		return err
+		return nil, err
 	}
-	o := coldstate.Options{
-		FS: n.fs, Dir: dir, MemoryBytes: n.shares().ColdBytes,
-		OnFatal: n.goOffline, Metrics: n.metrics.Cold, Logger: n.logger,
-	}
-	var err error
-	n.cold, err = coldstate.Open(o)
+	o := coldstate.Options{FS: n.fs, Dir: dir, MemoryBytes: memoryBytes, OnFatal: n.goOffline, Metrics: m, Logger: n.logger}
+	store, err := coldstate.Open(o)
 	if !errors.Is(err, coldstate.ErrCorrupt) {
-		return err
+		return store, err
 	}
 	aside, moveErr := coldstate.MoveAside(n.fs, dir)
 	if moveErr != nil {
-		return errors.Join(err, moveErr)
+		return nil, errors.Join(err, moveErr)
 	}
-	n.logger.Error("the store of producer entries is damaged: it was moved aside and is rebuilt from the logs; partitions are slow to answer until then",
-		"error", err, "moved_to", aside)
+	n.logger.Error(damaged, "error", err, "moved_to", aside)
 	if err := n.fs.MkdirAll(dir); err != nil {
-		return err
+		return nil, err
 	}
-	n.cold, err = coldstate.Open(o)
-	return err
+	return coldstate.Open(o)
 }
 
 func (n *Node) shares() pidstore.Shares {
