@@ -110,12 +110,17 @@ func heartbeat(ctx context.Context, o options, w io.Writer) error {
 	defer cancel()
 	latency := make([]measure.Histogram, len(members))
 	err = measured(o, w, "heartbeat", func() (int64, error) { return beating(during, latency) })
-	var all measure.Histogram
-	for i := range latency {
-		all.Add(&latency[i])
-	}
-	fmt.Fprintf(w, "latency: p50 %s  p99 %s  max %s\n", all.Quantile(0.5), all.Quantile(0.99), all.Max)
+	printLatency(w, "latency", latency)
 	return err
+}
+
+// printLatency prints what all counted together.
+func printLatency(w io.Writer, what string, counted []measure.Histogram) {
+	var all measure.Histogram
+	for i := range counted {
+		all.Add(&counted[i])
+	}
+	fmt.Fprintf(w, "%s: p50 %s  p99 %s  max %s\n", what, all.Quantile(0.5), all.Quantile(0.99), all.Max)
 }
 
 // rebalance measures one group: from the first join until every partition has an owner, and again when one more joins.
@@ -256,11 +261,7 @@ func commit(_ context.Context, o options, w io.Writer) error {
 			}
 		})
 	})
-	var all measure.Histogram
-	for i := range latency {
-		all.Add(&latency[i])
-	}
-	fmt.Fprintf(w, "latency of a request: p50 %s  p99 %s  max %s\n", all.Quantile(0.5), all.Quantile(0.99), all.Max)
+	printLatency(w, "latency of a request", latency)
 	return err
 }
 
