@@ -18,7 +18,7 @@ var (
 	mdLink      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	mdHeading   = regexp.MustCompile(`(?m)^#+ +(.+)$`)
 	fencedBlock = regexp.MustCompile("(?ms)^```.*?^```")
-	packageCell = regexp.MustCompile("`internal/([a-z]+)`")
+	packageCell = regexp.MustCompile("`internal/([a-z/]+)`")
 	// lineRow is a row that names functions of a Go file: | [file](link) | `f`, `g` | ... |
 	lineRow = regexp.MustCompile("(?m)^\\| \\[[^\\]]+\\]\\(([^)]+\\.go)\\) \\| ((?:`\\w+`(?:, )?)+) \\|")
 	word    = regexp.MustCompile(`\w+`)
