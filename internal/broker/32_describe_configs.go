@@ -17,9 +17,9 @@ import (
 // What is shown is what is in force, with its source and its synonyms (KIP-226), type
 // and documentation (KIP-569), as ConfigHelper does. An empty list of keys, or a null
 // one, asks for all. The broker's own configuration is asked for by its id, what was
-// set for all brokers by the empty name. A group has what the broker gives to all groups
-// (KIP-848); it cannot be given other values yet, so its keys are read-only. There are no
-// loggers or client metrics to configure: their lists are empty.
+// set for all brokers by the empty name. A group that was told nothing, or does not exist,
+// has what the broker gives to all groups (KIP-848, KIP-1043). There are no loggers or client
+// metrics to configure: their lists are empty.
 //
 // Unlike Kafka's, an answer is bounded: resources beyond describedEntriesMax keys are
 // refused, and the client may ask for them in another request.
@@ -85,35 +85,12 @@ func (b *Broker) configOf(typ catalog.ResourceType, name string) ([]catalog.Conf
 		if name == "" {
 			return nil, catalog.Refuse(catalog.ErrInvalidRequest, "Group name must not be empty")
 		}
-		return b.groupConfig(), nil
+		if b.o.Groups == nil {
+			return nil, nil
+		}
+		return b.o.Catalog.GroupConfig(name), nil
 	}
 	return nil, catalog.Refuse(catalog.ErrInvalidRequest, "Unsupported resource type: %d", typ)
-}
-
-// groupKeys are the keys of a group that have a meaning here, each the broker's key without its first word.
-var groupKeys = []string{"consumer.heartbeat.interval.ms", "consumer.session.timeout.ms"}
-
-// groupConfig is the configuration of any group.
-func (b *Broker) groupConfig() []catalog.ConfigEntry {
-	if b.o.Groups == nil {
-		return nil
-	}
-	byName := map[string]catalog.ConfigEntry{}
-	for _, e := range b.o.Catalog.BrokerConfig() {
-		byName[e.Name] = e
-	}
-	var out []catalog.ConfigEntry
-	for _, name := range groupKeys {
-		e, found := byName["group."+name]
-		if !found {
-			continue
-		}
-		out = append(out, catalog.ConfigEntry{
-			Name: name, Value: e.Value, Default: true, Source: catalog.SourceDefault, Type: e.Type, ReadOnly: true, Doc: e.Doc,
-			Synonyms: e.Synonyms,
-		})
-	}
-	return out
 }
 
 func (b *Broker) checkOwnID(name, or string) error {

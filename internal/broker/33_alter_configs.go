@@ -14,7 +14,8 @@ import (
 // Replaces the whole configuration of a resource: keys that are not named go back to
 // their defaults. Deprecated by IncrementalAlterConfigs (KIP-339), still spoken by old
 // clients. The rules are ConfigAdminManager.preprocess and
-// ConfigurationControlManager.legacyAlterConfigs.
+// ConfigurationControlManager.legacyAlterConfigs; what a value of a topic, broker or group
+// may be, those of ControllerConfigurationValidator.
 
 func (b *Broker) handleAlterConfigs(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.AlterConfigsRequest)

@@ -16,6 +16,9 @@ import (
 // ConfigurationControlManager.incrementalAlterConfigs. Unlike Kafka, which keeps
 // unknown broker keys for plugins, a key that nobody knows is refused, and so is a
 // change of a read-only one.
+//
+// A group may be told things before it exists, and keeps them when it is deleted. Unlike
+// Kafka's, the number of groups that were told something is bounded.
 
 func (b *Broker) handleIncrementalAlterConfigs(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)

@@ -13,7 +13,8 @@ import (
 //
 // Version 0 asks for client metrics subscriptions, of which there are none. From
 // version 1 the types are named; no type means all. A type that nobody knows is
-// answered UNSUPPORTED_VERSION, as in Kafka.
+// answered UNSUPPORTED_VERSION, as in Kafka. Of groups those are listed that were told
+// something.
 
 var configResourceTypes = []catalog.ResourceType{
 	catalog.ResourceTopic, catalog.ResourceBroker, catalog.ResourceBrokerLogger, catalog.ResourceClientMetrics, catalog.ResourceGroup,

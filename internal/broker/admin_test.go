@@ -421,52 +421,35 @@ func TestDescribeCluster(t *testing.T) {
 	}
 }
 
-// TestGroupConfig: a group has what the broker gives to all groups, and nothing else can be set.
-func TestGroupConfig(t *testing.T) {
-	s := newStack(t)
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	rr := kmsg.NewDescribeConfigsRequestResource()
-	rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "g"
-	req.Resources = append(req.Resources, rr)
-	r := s.do(req, 4).(*kmsg.DescribeConfigsResponse).Resources[0]
-	if r.ErrorCode != 0 || len(r.Configs) != 2 || r.Configs[0].Name != "consumer.heartbeat.interval.ms" || text(r.Configs[0].Value) != "5000" || !r.Configs[0].ReadOnly {
-		t.Errorf("got %+v", r)
+// configResources is what ListConfigResources answers.
+func (s *stack) configResources(version int16, types ...int8) string {
+	req := kmsg.NewPtrListConfigResourcesRequest()
+	req.ResourceTypes = types
+	resp := s.do(req, version).(*kmsg.ListConfigResourcesResponse)
+	out := fmt.Sprint(resp.ErrorCode)
+	for _, r := range resp.ConfigResources {
+		out += fmt.Sprint(" ", r.Type, " ", r.Name)
 	}
-	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	ar := kmsg.NewIncrementalAlterConfigsRequestResource()
-	ar.ResourceType, ar.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "g"
-	ar.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.session.timeout.ms", Value: kmsg.StringPtr("50000")}}
-	alter.Resources = append(alter.Resources, ar)
-	if r := s.do(alter, 1).(*kmsg.IncrementalAlterConfigsResponse).Resources[0]; r.ErrorCode != codeInvalidRequest || r.ErrorMessage == nil {
-		t.Errorf("got %+v", r)
-	}
+	return out
 }
 
 func TestListConfigResources(t *testing.T) {
 	s := newStack(t)
 	s.topic("b", 1)
 	s.topic("a", 1)
+	if got := s.alterGroup("g", kmsg.IncrementalAlterConfigOpSet, "consumer.session.timeout.ms", "50000", false); got != "0" {
+		t.Fatal(got)
+	}
 	for _, x := range []struct {
 		version int16
 		types   []int8
-		code    int16
 		want    string
 	}{
-		{0, nil, 0, ""}, {1, nil, 0, "4 1, 2 a, 2 b"}, {1, []int8{2}, 0, "2 a, 2 b"}, {1, []int8{4, 8, 16, 32}, 0, "4 1"}, {1, []int8{77}, 35, ""},
+		{0, nil, "0"}, {1, nil, "0 4 1 8 1 32 g 2 a 2 b"}, {1, []int8{2}, "0 2 a 2 b"}, {1, []int8{4, 8, 16, 32}, "0 4 1 8 1 32 g"},
+		{1, []int8{77}, "35"},
 	} {
-		req := kmsg.NewPtrListConfigResourcesRequest()
-		req.ResourceTypes = x.types
-		resp := s.do(req, x.version).(*kmsg.ListConfigResourcesResponse)
-		var got []string
-		for _, r := range resp.ConfigResources {
-			typ := r.Type
-			if x.version == 0 {
-				typ = 16
-			}
-			got = append(got, fmt.Sprint(typ, " ", r.Name))
-		}
-		if resp.ErrorCode != x.code || strings.Join(got, ", ") != x.want {
-			t.Errorf("%+v: got %d %q", x, resp.ErrorCode, got)
+		if got := s.configResources(x.version, x.types...); got != x.want {
+			t.Errorf("%+v: got %s", x, got)
 		}
 	}
 }

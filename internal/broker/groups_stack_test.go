@@ -51,7 +51,7 @@ func newGroups(tb testing.TB, fs disk.FS, cat *catalog.Catalog, m *metrics.Metri
 				Configs: map[string]*string{"cleanup.policy": &policy}})
 		},
 		Topics:  func() group.Topics { return stackTopics{cat} },
-		Config:  func() *group.Config { return cfg },
+		Config:  func(string) *group.Config { return cfg },
 		Offsets: coordinator.OffsetsConfig{RetentionMillis: 1 << 40, RetentionCheckMillis: 600_000, MetadataBytesMax: 4096},
 		Metrics: m.Groups,
 	})

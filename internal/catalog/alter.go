@@ -10,7 +10,7 @@ import (
 // ResourceType is what a configuration belongs to; the numbers are those of the protocol.
 type ResourceType int8
 
-// The resource types of Kafka. Only topics and brokers have a configuration here.
+// The resource types of Kafka. Topics, brokers and groups have a configuration here.
 const (
 	ResourceTopic         ResourceType = 2
 	ResourceBroker        ResourceType = 4
@@ -122,10 +122,22 @@ func (c *Catalog) precheck(r *ResourceChange) error {
 		return ValidateTopicName(r.Name)
 	case ResourceBroker:
 		return c.checkBrokerName(r.Name)
-	case ResourceBrokerLogger, ResourceClientMetrics, ResourceGroup:
+	case ResourceGroup:
+		return checkGroupName(r.Name)
+	case ResourceBrokerLogger, ResourceClientMetrics:
 		return Refuse(ErrInvalidRequest, "Resource type %d has no configuration on this broker", r.Type)
 	}
 	return Refuse(ErrInvalidRequest, "Unknown resource type %d", r.Type)
+}
+
+func checkGroupName(name string) error {
+	switch {
+	case name == "":
+		return Refuse(ErrInvalidRequest, "Default group resources are not allowed.")
+	case len(name) > groupNameBytesMax:
+		return Refuse(ErrInvalidRequest, "The name of a group can have %d bytes, not %d.", groupNameBytesMax, len(name))
+	}
+	return nil
 }
 
 func (c *Catalog) checkBrokerName(name string) error {
@@ -144,7 +156,10 @@ func (c *Catalog) checkBrokerName(name string) error {
 
 // alteration returns the change that a request makes to a resource, with no settings if it makes none.
 func (c *Catalog) alteration(s *state, r *ResourceChange, replace bool) (change, error) {
-	if r.Type == ResourceBroker {
+	switch r.Type {
+	case ResourceGroup:
+		return c.groupAlteration(s, r, replace)
+	case ResourceBroker:
 		name := r.Name
 		if name != "" {
 			name = c.nodeName()
@@ -157,7 +172,7 @@ func (c *Catalog) alteration(s *state, r *ResourceChange, replace bool) (change,
 	if t != nil {
 		current = t.configs
 	}
-	next, err := nextTopicConfig(current, r, replace)
+	next, err := nextConfig(current, r, replace, topicListDefault)
 	if err == nil {
 		err = checkAltered(current, next)
 	}
@@ -207,25 +222,35 @@ func difference(current, next map[string]string) []setting {
 	return out
 }
 
-func nextTopicConfig(current map[string]string, r *ResourceChange, replace bool) (map[string]string, error) {
+// topicListDefault is the default of a topic key whose value is a list.
+func topicListDefault(name string) (def string, list bool) {
+	k := topicKeyByName[name]
+	if k == nil || k.typ != TypeList {
+		return "", false
+	}
+	return k.def, true
+}
+
+// nextConfig is the configuration after a request, unchecked. listDefault says which keys are lists.
+func nextConfig(current map[string]string, r *ResourceChange, replace bool, listDefault func(string) (string, bool)) (map[string]string, error) {
 	next := map[string]string{}
 	if !replace {
 		maps.Copy(next, current)
 	}
 	for _, x := range r.Changes {
-		k := topicKeyByName[x.Name]
 		switch x.Op {
 		case OpSet:
 			next[x.Name] = *x.Value
 		case OpDelete:
 			delete(next, x.Name)
 		default:
-			if k == nil || k.typ != TypeList {
+			def, list := listDefault(x.Name)
+			if !list {
 				return nil, Refuse(ErrInvalidConfig, "Can't %s to key %s because its type is not LIST.", opName(x.Op), x.Name)
 			}
 			old, found := next[x.Name]
 			if !found {
-				old = k.def
+				old = def
 			}
 			next[x.Name] = editList(old, *x.Value, x.Op)
 		}
@@ -354,11 +379,19 @@ type Resource struct {
 	Name string
 }
 
-// ConfigResources lists what has a configuration, of the given types.
+// ConfigResources lists what has a configuration, of the given types; of groups those that have one of their own.
 func (c *Catalog) ConfigResources(types ...ResourceType) []Resource {
 	var out []Resource
 	if slices.Contains(types, ResourceBroker) {
 		out = append(out, Resource{ResourceBroker, c.nodeName()})
+	}
+	if slices.Contains(types, ResourceBrokerLogger) {
+		out = append(out, Resource{ResourceBrokerLogger, c.nodeName()})
+	}
+	if slices.Contains(types, ResourceGroup) {
+		for _, name := range c.configuredGroups() {
+			out = append(out, Resource{ResourceGroup, name})
+		}
 	}
 	if slices.Contains(types, ResourceTopic) {
 		for _, t := range c.Topics() {

@@ -1,5 +1,5 @@
 // Package catalog owns what a broker knows about itself and its topics: cluster id, run number, topics with their ids
-// and partitions, topic and broker configuration, and which producer ids are used up.
+// and partitions, topic, broker and group configuration, and which producer ids are used up.
 //
 // All of it is durable in one journal (see journal) and changes in atomic steps with revisions. The package also
 // holds the live partitions of every topic and puts changed settings in force. It must not know requests, error
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,6 +84,11 @@ type Catalog struct {
 		producers *pidstore.Store
 		unclean   bool
 	}
+
+	groups struct {
+		sync.RWMutex
+		configs map[string]map[string]string // group -> key -> value, what was set on the group itself; nothing is changed in place
+	}
 }
 
 // Topic is one topic at one moment. It is immutable: a change makes a new one.
@@ -123,6 +129,7 @@ func Open(o Options) (*Catalog, error) {
 	c.run.Store(s.run)
 	c.storeMarks(s.marks)
 	c.brokers.Store(c.brokerConfigsOf(s.brokers))
+	c.groups.configs = maps.Clone(s.groups)
 	c.setFloors(s)
 	c.buildLive(s)
 	if err := c.writeMetaProperties(s); err != nil {

@@ -26,15 +26,18 @@ func openTest(fs disk.FS) (*Catalog, error) {
 type model struct {
 	topics  map[string]int // name -> partitions
 	configs map[string]string
-	broker  string // max.connections of node 1
+	groups  map[string]string // consumer.session.timeout.ms
+	broker  string            // max.connections of node 1
 	run     int32
 	pids    [][2]int64
 }
 
-func newModel() *model { return &model{topics: map[string]int{}, configs: map[string]string{}} }
+func newModel() *model {
+	return &model{topics: map[string]int{}, configs: map[string]string{}, groups: map[string]string{}}
+}
 
 func (m *model) clone() *model {
-	return &model{maps.Clone(m.topics), maps.Clone(m.configs), m.broker, m.run, slices.Clone(m.pids)}
+	return &model{maps.Clone(m.topics), maps.Clone(m.configs), maps.Clone(m.groups), m.broker, m.run, slices.Clone(m.pids)}
 }
 
 // of reads the same facts from a catalog.
@@ -46,13 +49,16 @@ func modelOf(c *Catalog) *model {
 			m.configs[t.Name] = v
 		}
 	}
+	for _, r := range c.ConfigResources(ResourceGroup) {
+		m.groups[r.Name] = c.GroupOverrides(r.Name)["consumer.session.timeout.ms"]
+	}
 	m.broker = c.brokers.Load().own["max.connections"]
 	m.run = c.Run()
 	return m
 }
 
 func (m *model) equal(o *model) bool {
-	return maps.Equal(m.topics, o.topics) && maps.Equal(m.configs, o.configs) && m.broker == o.broker && m.run == o.run
+	return maps.Equal(m.topics, o.topics) && maps.Equal(m.configs, o.configs) && maps.Equal(m.groups, o.groups) && m.broker == o.broker && m.run == o.run
 }
 
 // step is one operation on the catalog and what it means.
@@ -86,12 +92,22 @@ func deleteStep(name string) step {
 
 func alterStep(typ ResourceType, resource, key, value string) step {
 	return step{"alter " + resource, func(c *Catalog, m *model) error {
-		if typ == ResourceTopic {
+		switch typ {
+		case ResourceTopic:
 			m.configs[resource] = value
-		} else {
+		case ResourceGroup:
+			m.groups[resource] = value
+		default:
 			m.broker = value
 		}
 		return c.IncrementalAlterConfigs([]ResourceChange{{typ, resource, []ConfigChange{{key, OpSet, &value}}}}, false)[0]
+	}}
+}
+
+func forgetGroupStep(name string) step {
+	return step{"forget " + name, func(c *Catalog, m *model) error {
+		delete(m.groups, name)
+		return c.AlterConfigs([]ResourceChange{{ResourceGroup, name, nil}}, false)[0]
 	}}
 }
 
@@ -118,7 +134,9 @@ func script() []step {
 	return []step{
 		createStep("a", 1, ""), pidStep, createStep("b", 3, "1000"), compactStep, growStep("a", 4), runStep,
 		alterStep(ResourceTopic, "b", "retention.ms", "2000"), deleteStep("a"), pidStep, compactStep, pidStep,
-		alterStep(ResourceBroker, "1", "max.connections", "20"), createStep("c", 2, "5"), compactStep, deleteStep("b"), pidStep,
+		alterStep(ResourceGroup, "g", "consumer.session.timeout.ms", "50000"), alterStep(ResourceGroup, "h", "consumer.session.timeout.ms", "46000"),
+		alterStep(ResourceBroker, "1", "max.connections", "20"), createStep("c", 2, "5"), forgetGroupStep("h"), compactStep,
+		alterStep(ResourceGroup, "g", "consumer.session.timeout.ms", "51000"), deleteStep("b"), pidStep,
 	}
 }
 
@@ -347,19 +365,19 @@ func TestModelReadsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &model{topics: map[string]int{"c": 2}, configs: map[string]string{"c": "5"}, broker: "20", run: 1, pids: acked.pids}
+	want := &model{topics: map[string]int{"c": 2}, configs: map[string]string{"c": "5"}, groups: map[string]string{"g": "51000"}, broker: "20", run: 1, pids: acked.pids}
 	if !reflect.DeepEqual(acked, want) || len(acked.pids) != 4 {
 		t.Fatalf("got %+v", acked)
 	}
 	v, err := Inspect(mem, testDir)
-	if err != nil || len(v.Topics) != 1 || len(v.Deleting) != 2 || v.NextNum != 10 {
+	if err != nil || len(v.Topics) != 1 || len(v.Deleting) != 2 || v.NextNum != 10 || len(v.Groups) != 1 || v.Groups["g"]["consumer.session.timeout.ms"] != "51000" {
 		t.Fatalf("got %+v, %v", v, err)
 	}
 	var dump strings.Builder
 	if err := Dump(mem, testDir+"/"+JournalName, &dump); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"identity cluster=" + v.ClusterID, "topic-created topic=c", `retention.ms="5"`, "broker-config", "topic-deleted"} {
+	for _, want := range []string{"identity cluster=" + v.ClusterID, "topic-created topic=c", `retention.ms="5"`, "broker-config", "topic-deleted", `group-config group="g" consumer.session.timeout.ms="51000"`} {
 		if !strings.Contains(dump.String(), want) {
 			t.Errorf("the dump lacks %q:\n%s", want, dump.String())
 		}

@@ -23,13 +23,14 @@ const (
 	kindBrokerConfig    kind = 9  // dynamic broker configuration, keys set and removed
 	kindProducerBlock   kind = 10 // producer ids below an end are reserved
 	kindIssueMarks      kind = 11 // all issue marks, in place of those before
+	kindGroupConfig     kind = 12 // configuration of one group, keys set and removed
 )
 
 var kindNames = map[kind]string{
 	kindIdentity: "identity", kindRun: "run", kindCounters: "counters", kindTopicCreated: "topic-created",
 	kindTopicDeleted: "topic-deleted", kindTopicPurged: "topic-purged", kindPartitionsAdded: "partitions-added",
 	kindTopicConfig: "topic-config", kindBrokerConfig: "broker-config", kindProducerBlock: "producer-block",
-	kindIssueMarks: "issue-marks",
+	kindIssueMarks: "issue-marks", kindGroupConfig: "group-config",
 }
 
 // String names the kind as the dump shows it.
@@ -46,7 +47,7 @@ type change struct {
 	kind     kind
 	id       [16]byte // topic; cluster id for kindIdentity
 	id2      [16]byte // directory id for kindIdentity
-	name     string   // topic; broker resource ("" is the cluster-wide default) for kindBrokerConfig
+	name     string   // topic; broker resource ("" is the cluster-wide default) for kindBrokerConfig; group for kindGroupConfig
 	num      uint64   // first internal number; next one for kindCounters
 	count    int32    // partitions; run for kindRun
 	pid      int64    // created-PID watermark; first id of a block
@@ -81,7 +82,7 @@ func (c *change) encode(dst []byte) []byte {
 		dst = c.encodeRange(append(dst, c.id[:]...))
 	case kindTopicConfig:
 		dst = encodeSettings(append(dst, c.id[:]...), c.settings)
-	case kindBrokerConfig:
+	case kindBrokerConfig, kindGroupConfig:
 		dst = encodeSettings(appendString(dst, c.name), c.settings)
 	case kindProducerBlock:
 		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(c.pid)), uint64(c.end))
@@ -208,7 +209,7 @@ func (d *decoder) change() change {
 	case kindTopicConfig:
 		c.id = d.id()
 		c.settings = d.settings()
-	case kindBrokerConfig:
+	case kindBrokerConfig, kindGroupConfig:
 		c.name = d.string()
 		c.settings = d.settings()
 	case kindProducerBlock:

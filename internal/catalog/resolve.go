@@ -24,6 +24,7 @@ const (
 	SourceDefaultBroker ConfigSource = 3 // set on all brokers while they ran
 	SourceStatic        ConfigSource = 4 // given when the process was started
 	SourceDefault       ConfigSource = 5
+	SourceGroup         ConfigSource = 8 // set on the group
 )
 
 // StaticConfig is a broker key as the process was started with it.

@@ -48,7 +48,9 @@ type state struct {
 	deleting  map[[16]byte]*topicState
 	brokers   map[string]map[string]string // resource ("" or node id) -> key -> value
 	count     int                          // partitions of all topics
+	groups    map[string]map[string]string // group -> key -> value; none is empty
 
+	groupBytes    int // see groupConfigBytes
 	deletingNames map[string]int
 }
 
@@ -60,6 +62,7 @@ func newState() *state {
 		collision: map[string]string{},
 		deleting:  map[[16]byte]*topicState{},
 		brokers:   map[string]map[string]string{},
+		groups:    map[string]map[string]string{},
 
 		deletingNames: map[string]int{},
 	}
@@ -102,12 +105,25 @@ func (s *state) apply(c *change) error {
 		} else {
 			s.brokers[c.name] = m
 		}
+	case kindGroupConfig:
+		s.configureGroup(c)
 	case kindProducerBlock:
 		return s.reserve(c)
 	case kindIssueMarks:
 		return s.setMarks(c.marks)
 	}
 	return nil
+}
+
+func (s *state) configureGroup(c *change) {
+	old := s.groups[c.name]
+	m := applySettings(old, c.settings)
+	s.groupBytes += groupConfigBytes(c.name, m) - groupConfigBytes(c.name, old)
+	if m == nil {
+		delete(s.groups, c.name)
+	} else {
+		s.groups[c.name] = m
+	}
 }
 
 func (s *state) createTopic(c *change) error {
@@ -222,6 +238,9 @@ func (s *state) snapshot() []change {
 	out = append(out, change{kind: kindCounters, num: s.nextNum})
 	for _, name := range slices.Sorted(maps.Keys(s.brokers)) {
 		out = append(out, change{kind: kindBrokerConfig, name: name, settings: settingsOf(s.brokers[name])})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		out = append(out, change{kind: kindGroupConfig, name: name, settings: settingsOf(s.groups[name])})
 	}
 	if s.pidEnd > 0 {
 		last := s.marks[len(s.marks)-1]

@@ -319,6 +319,8 @@ func (c *Catalog) publishLocked(x *change) {
 		c.applyLocked(&t)
 	case kindBrokerConfig:
 		c.publishBrokerConfigLocked(x)
+	case kindGroupConfig:
+		c.publishGroupConfig(x)
 	case kindTopicDeleted:
 		c.startDeletionLocked(c.live.byID[x.id])
 	case kindTopicPurged:

@@ -22,6 +22,7 @@ type View struct {
 	Topics                 []TopicView                  // by name
 	Deleting               []TopicView                  // deleted, but not yet removed
 	Brokers                map[string]map[string]string // node id or "" for all -> key -> value
+	Groups                 map[string]map[string]string // group -> key -> value
 	SnapshotBytes          int64                        // of the journal, the start that a compaction wrote
 	JournalBytes           int64
 	TornBytes              int64 // an unfinished step behind the journal's end; the next start cuts it off
@@ -51,7 +52,7 @@ func Inspect(fs disk.FS, dir string) (*View, error) {
 	s := l.state
 	v := &View{
 		ClusterID: formatID(s.clusterID), DirectoryID: formatID(s.directoryID), Run: s.run, Revision: l.revision,
-		NextNum: s.nextNum, ProducerIDEnd: s.pidEnd, IssueMarks: s.marks, Brokers: s.brokers,
+		NextNum: s.nextNum, ProducerIDEnd: s.pidEnd, IssueMarks: s.marks, Brokers: s.brokers, Groups: s.groups,
 		SnapshotBytes: l.snapshot, JournalBytes: l.size, TornBytes: l.torn,
 		Topics: viewTopics(s.topics), Deleting: viewTopics(s.deleting),
 	}
@@ -111,6 +112,8 @@ func (c *change) text() string {
 		fmt.Fprintf(&b, " id=%s partitions=%d nums=%d.. created-pid=%d", formatID(c.id), c.count, c.num, c.pid)
 	case kindBrokerConfig:
 		fmt.Fprintf(&b, " broker=%q", c.name)
+	case kindGroupConfig:
+		fmt.Fprintf(&b, " group=%q", c.name)
 	case kindProducerBlock:
 		fmt.Fprintf(&b, " pids=[%d,%d) age=%d", c.pid, c.end, c.age)
 	case kindIssueMarks:

@@ -87,8 +87,8 @@ type Options struct {
 	EnsureTopic func() error
 	// Topics is the cluster's topics as they are now; the value is used for one step.
 	Topics func() group.Topics
-	// Config is what is in force for groups now.
-	Config  func() *group.Config
+	// Config is what is in force for a group now. It is asked with every request, and so has to be cheap.
+	Config  func(groupID string) *group.Config
 	Limits  Limits
 	Offsets OffsetsConfig
 	Metrics *metrics.Groups

@@ -80,7 +80,8 @@ type worldOptions struct {
 	dir        string
 	compact    bool // small segments, and tombstones that may go at once
 	config     *group.Config
-	lazy       bool // the log is not fsynced before a commit is acknowledged
+	configOf   func(id string) *group.Config // nil: config, of every group
+	lazy       bool                          // the log is not fsynced before a commit is acknowledged
 }
 
 const (
@@ -125,6 +126,9 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	if w.o.config == nil {
 		w.o.config = config
 	}
+	if w.o.configOf == nil {
+		w.o.configOf = func(string) *group.Config { return w.o.config }
+	}
 	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
 		return w, err
 	}
@@ -159,7 +163,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 		Partitions:  w.count,
 		EnsureTopic: func() error { w.newPartitions(20); return nil },
 		Topics:      func() group.Topics { return fakeTopics{} },
-		Config:      func() *group.Config { return w.o.config },
+		Config:      w.o.configOf,
 		Limits:      w.o.limits,
 		Offsets:     OffsetsConfig{RetentionMillis: w.o.retention.Milliseconds(), RetentionCheckMillis: w.o.check.Milliseconds(), MetadataBytesMax: 4096},
 		Metrics:     w.m.Groups,

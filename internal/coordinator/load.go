@@ -372,7 +372,7 @@ func (c *Coordinator) markedGroups(num uint64) (groups []*group.Group, err error
 
 // readGroup makes a group from its records. A record that cannot be read is passed over, as at Kafka.
 func (c *Coordinator) readGroup(num uint64, id string) (*group.Group, error) {
-	g := group.New(id, c.o.Config())
+	g := group.New(id, c.o.Config(id))
 	prefix := groupPrefix(spaceGroup, id)
 	var from []byte
 	for more := true; more; {

@@ -34,7 +34,7 @@ func (c *Coordinator) Group(req kmsg.Request, groupID string, client group.Clien
 		return ready(refuse(req, code))
 	}
 	f := s.parkLocked(groupID, func(code int16) kmsg.Response { return refuse(req, code) })
-	l.g.SetConfig(c.o.Config())
+	l.g.SetConfig(c.o.Config(groupID))
 	l.g.Step(now, f.call, req, client, c.o.Topics(), &s.mu.out)
 	s.settleLocked(l, now)
 	return f

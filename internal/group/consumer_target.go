@@ -52,7 +52,7 @@ func (c *consumerGroup) refresh(now time.Time, topics Topics, bump bool, out *Ou
 
 // A target is computed with the first heartbeat that finds a newer group epoch, but a large group waits between two of them, so that
 // a crowd that joins one by one is not computed one by one. (Kafka waits in groups of any size: group.consumer.assignment.interval.ms,
-// 1 s.)
+// 1 s. Here one does that was told to.)
 const (
 	retargetWaitFrom = 1000                  // members and partitions of the target, together; fewer never wait
 	retargetWaitEach = 10 * time.Microsecond // for each of them: a target costs about a tenth of that
@@ -61,12 +61,12 @@ const (
 
 // retargetDue says whether the group has waited long enough since its last target. A clock that was set back does not make it wait.
 func (c *consumerGroup) retargetDue(now time.Time) bool {
-	size := len(c.members) + c.targetSize
-	if size < retargetWaitFrom {
-		return true
+	wait := c.g.cfg.ConsumerAssignmentInterval
+	if size := len(c.members) + c.targetSize; size >= retargetWaitFrom {
+		wait = max(wait, min(time.Duration(size)*retargetWaitEach, retargetWaitMax))
 	}
 	since := time.Duration(now.UnixMilli()-c.assignmentMillis) * time.Millisecond
-	return since < 0 || since >= min(time.Duration(size)*retargetWaitEach, retargetWaitMax)
+	return since < 0 || since >= wait
 }
 
 // retarget computes the target for the group epoch, unless there is one. Only targets that changed are written.

@@ -71,7 +71,10 @@ type Config struct {
 
 	ConsumerSessionTimeout    time.Duration // group.consumer.session.timeout.ms
 	ConsumerHeartbeatInterval time.Duration // group.consumer.heartbeat.interval.ms
-	ConsumerMembersMax        int           // group.consumer.max.size
-	ConsumerAssignors         []string      // group.consumer.assignors, by preference: uniform, range
-	MigrationPolicy           string        // group.consumer.migration.policy: bidirectional, upgrade, downgrade, disabled
+	// ConsumerAssignmentInterval is the time from one target to the next, at least; a large group may wait for longer.
+	// Kafka's consumer.assignment.interval.ms of a group.
+	ConsumerAssignmentInterval time.Duration
+	ConsumerMembersMax         int      // group.consumer.max.size
+	ConsumerAssignors          []string // group.consumer.assignors, by preference: uniform, range
+	MigrationPolicy            string   // group.consumer.migration.policy: bidirectional, upgrade, downgrade, disabled
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -34,7 +35,6 @@ func (n *Node) openGroups() (err error) {
 
 func (n *Node) newCoordinator() *coordinator.Coordinator {
 	topics := &groupTopics{catalog: n.catalog}
-	config := n.groupConfig()
 	return coordinator.New(coordinator.Options{
 		Store: n.groupsCold,
 		Partition: func(index int32) (*partition.Partition, error) {
@@ -53,7 +53,7 @@ func (n *Node) newCoordinator() *coordinator.Coordinator {
 		},
 		EnsureTopic: n.ensureOffsetsTopic,
 		Topics:      topics.now,
-		Config:      func() *group.Config { return config },
+		Config:      n.configOfGroups(),
 		Offsets: coordinator.OffsetsConfig{
 			RetentionMillis:      n.config.Int("offsets.retention.minutes") * time.Minute.Milliseconds(),
 			RetentionCheckMillis: n.config.Int("offsets.retention.check.interval.ms"),
@@ -63,7 +63,33 @@ func (n *Node) newCoordinator() *coordinator.Coordinator {
 	})
 }
 
-// groupConfig is what the configuration says of groups; it does not change while the node runs.
+// configOfGroups returns what is in force for a group: what the catalog says of it alone, and what counts for all. As at Kafka
+// (GroupConfig.evaluate) a value that the broker allowed once counts as the nearest that it allows now.
+func (n *Node) configOfGroups() func(groupID string) *group.Config {
+	general := n.groupConfig()
+	sessionMin, sessionMax := n.config.Int("group.consumer.min.session.timeout.ms"), n.config.Int("group.consumer.max.session.timeout.ms")
+	heartbeatMin, heartbeatMax := n.config.Int("group.consumer.min.heartbeat.interval.ms"), n.config.Int("group.consumer.max.heartbeat.interval.ms")
+	return func(groupID string) *group.Config {
+		told := n.catalog.GroupOverrides(groupID)
+		if told == nil {
+			return general
+		}
+		own := *general
+		override(&own.ConsumerSessionTimeout, told["consumer.session.timeout.ms"], sessionMin, sessionMax)
+		override(&own.ConsumerHeartbeatInterval, told["consumer.heartbeat.interval.ms"], heartbeatMin, heartbeatMax)
+		override(&own.ConsumerAssignmentInterval, told["consumer.assignment.interval.ms"], 0, math.MaxInt32)
+		return &own
+	}
+}
+
+// override puts the number of milliseconds in text in force, if there is one, as far as the limits allow.
+func override(d *time.Duration, text string, low, high int64) {
+	if millis, err := strconv.ParseInt(text, 10, 32); err == nil {
+		*d = time.Duration(min(max(millis, low), high)) * time.Millisecond
+	}
+}
+
+// groupConfig is what the configuration says of all groups; it does not change while the node runs.
 func (n *Node) groupConfig() *group.Config {
 	millis := func(key string) time.Duration { return time.Duration(n.config.Int(key)) * time.Millisecond }
 	return &group.Config{
