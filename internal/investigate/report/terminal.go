@@ -1,0 +1,309 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"ottla/internal/investigate/diagnose"
+)
+
+// Style says how a terminal wants it.
+type Style struct {
+	Colour  bool
+	Width   int  // columns; 0: 100
+	Verbose bool // also the ledger: every number with its source
+}
+
+// Terminal prints one screen: the sentence first, then why, then what to do.
+func Terminal(w io.Writer, v *diagnose.Verdict, s Style) error {
+	p := NewPrinter(w, s)
+	p.Headline(v.Level, v.Sentence)
+	for _, d := range v.Details {
+		p.Paragraph(d)
+	}
+	p.Line("")
+	facts(p, v)
+	horsemen(p, v)
+	suspects(p, v)
+	heap(p, v)
+	differential(p, v)
+	remedies(p, v)
+	blind(p, v)
+	if s.Verbose {
+		ledger(p, v)
+	}
+	return p.Err()
+}
+
+func facts(p *Printer, v *diagnose.Verdict) {
+	name := v.Cluster.ID
+	if name == "" {
+		name = strings.Join(v.Bootstrap, ",")
+	}
+	p.Fact("cluster", fmt.Sprintf("%s: %s %s, %s, %s, %s", name, v.Cluster.Vendor, v.Version,
+		plural(v.Brokers, "broker"), plural(v.Topics, "topic"), plural(v.Partitions, "partition")))
+	p.Fact("births", birthsLine(&v.Births))
+	p.Fact("onset", onsetLine(&v.Onset))
+	p.Fact("an entry", lifeLine(&v.Life))
+	if v.Worst != nil {
+		p.Fact("heap", heapLine(v.Worst))
+	}
+	p.Line("")
+}
+
+func birthsLine(b *diagnose.Births) string {
+	if !b.Known {
+		return "not known: " + or(b.How, "no source told")
+	}
+	s := fmt.Sprintf("%s new producers (%s)", RateWithin(b.PerSecond, b.Error), b.Source)
+	if b.Ever >= 0 {
+		s += fmt.Sprintf("; about %s ever made", Count(float64(b.Ever)))
+	}
+	return s
+}
+
+func onsetLine(o *diagnose.Onset) string {
+	if !o.Known {
+		return "not known: " + or(o.Why, "the history of producer ids was not read")
+	}
+	s := fmt.Sprintf("%s, between %s and %s; %s before, %s since", Clock(o.At), Clock(o.Earliest), Clock(o.Latest), Rate(o.Before), Rate(o.After))
+	if len(o.NewTopics) > 0 {
+		s += "; topics that are new since: " + strings.Join(o.NewTopics, ", ")
+	}
+	return s
+}
+
+func lifeLine(l *diagnose.StateLife) string {
+	if l.Bounded != "" {
+		return l.Bounded
+	}
+	if l.Rule == "" {
+		return "lives for a time that is not known"
+	}
+	s := fmt.Sprintf("lives %s: %s", Seconds(l.Seconds), l.Rule)
+	if l.Key != "" {
+		how := "static"
+		if l.Dynamic {
+			how = "dynamic"
+		}
+		s += fmt.Sprintf(" (%s, %s)", l.Key, how)
+	}
+	return s
+}
+
+func heapLine(h *diagnose.Heap) string {
+	entries := Count(float64(h.Entries))
+	if h.EntriesBound {
+		entries = "at most " + entries
+	}
+	s := fmt.Sprintf("broker %d: %s entries of %.0f bytes, %s now; %s when it stops growing", h.Broker, entries, h.EntryBytes, Bytes(h.Bytes), Bytes(h.Plateau))
+	if h.HeapMax <= 0 {
+		return s + " (how large the heap is, no protocol tells: --heap)"
+	}
+	s += fmt.Sprintf(" = %s of %s", Percent(h.Share), Bytes(h.HeapMax))
+	if h.UntilFull < 0 {
+		return s + "; it fits"
+	}
+	return s + "; full in " + Seconds(h.UntilFull)
+}
+
+func horsemen(p *Printer, v *diagnose.Verdict) {
+	if len(v.Horsemen) == 0 {
+		return
+	}
+	for i := range v.Horsemen {
+		h := &v.Horsemen[i]
+		text := h.Sentence
+		if h.Why != "" {
+			text = strings.TrimSpace(text + " (" + h.Why + ")")
+		}
+		status := string(h.Status)
+		if h.Confidence != "" {
+			status += " " + string(h.Confidence)
+		}
+		p.Finding(h.ID, h.Name, h.Status, status, text)
+	}
+	p.Line("")
+}
+
+func suspects(p *Printer, v *diagnose.Verdict) {
+	if len(v.Suspects) == 0 {
+		return
+	}
+	title := "Suspects"
+	if v.Explained >= 0 {
+		title += fmt.Sprintf(": they explain %s of all births", Percent(v.Explained))
+	}
+	p.Section(title)
+	p.Table(suspectHead, suspectRows(v))
+	for i := range v.Suspects {
+		for _, who := range v.Suspects[i].Who {
+			p.Item("", fmt.Sprintf("%s: %s %s (%s, %s): %s", v.Suspects[i].Name, who.What, who.Name, who.Confidence, who.Source, who.Why))
+		}
+	}
+	p.Line("")
+}
+
+var suspectHead = []string{"topic", "births", "explains", "newborn", "batches each", "life", "live entries", "of leaked heap"}
+
+func suspectRows(v *diagnose.Verdict) [][]string {
+	var rows [][]string
+	for i := range v.Suspects {
+		t := &v.Suspects[i]
+		live := "?"
+		switch {
+		case t.Live >= 0:
+			live = Count(float64(t.Live))
+		case t.LiveBound >= 0:
+			live = "≤ " + Count(float64(t.LiveBound))
+		}
+		rows = append(rows, []string{
+			t.Name, Rate(t.BirthsPerSecond), Percent(t.Explains), fmt.Sprintf("%s of %d", Percent(t.NewbornShare), t.Producers),
+			significant(t.BatchesMedian), "≥ " + Seconds(t.LifeMedian), live, Percent(t.HeapShare),
+		})
+	}
+	return rows
+}
+
+// heap prints the table for heaps of an unknown size, and the bomb.
+func heap(p *Printer, v *diagnose.Verdict) {
+	h := v.Worst
+	if h == nil || len(h.Sizes) == 0 && h.BombBytes == 0 {
+		return
+	}
+	p.Section("Heap")
+	if len(h.Sizes) > 0 {
+		p.Table([]string{"if -Xmx is", "plateau takes", "full in"}, sizeRows(h))
+	}
+	if h.BombBytes > 0 {
+		p.Item("", bombLine(h))
+	}
+	p.Line("")
+}
+
+func sizeRows(h *diagnose.Heap) [][]string {
+	var rows [][]string
+	for _, z := range h.Sizes {
+		full := "never, it fits"
+		if z.UntilFull >= 0 {
+			full = Seconds(z.UntilFull)
+		}
+		rows = append(rows, []string{Bytes(z.HeapMax), Percent(z.Share), full})
+	}
+	return rows
+}
+
+func bombLine(h *diagnose.Heap) string {
+	return fmt.Sprintf("reassignment bomb: replaying %s (a new replica, a reassignment, a recovery without snapshot) puts %s on a heap at once", h.BombTopic, Bytes(h.BombBytes))
+}
+
+func differential(p *Printer, v *diagnose.Verdict) {
+	if len(v.Others) == 0 {
+		return
+	}
+	p.Section("What else it could be")
+	for _, o := range v.Others {
+		p.Finding("", o.Name, o.Status, string(o.Status), o.Why)
+	}
+	p.Line("")
+}
+
+func remedies(p *Printer, v *diagnose.Verdict) {
+	if len(v.Remedies) == 0 {
+		return
+	}
+	p.Section("What to do")
+	for i := range v.Remedies {
+		r := &v.Remedies[i]
+		p.Item(fmt.Sprintf("%d.", i+1), fmt.Sprintf("%s: %s", r.Kind, r.Title))
+		for _, part := range remedyParts(r) {
+			p.Note(part[0], part[1])
+		}
+		p.Command(r.Command)
+	}
+	p.Line("")
+}
+
+func remedyParts(r *diagnose.Remedy) [][2]string {
+	var out [][2]string
+	for _, part := range [][2]string{{"why", r.Why}, {"risk", r.Risk}, {"undo", r.Undo}, {"check", r.Check}} {
+		if part[1] != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func blind(p *Printer, v *diagnose.Verdict) {
+	if len(v.Blind) == 0 {
+		return
+	}
+	p.Section("Could not be seen")
+	for _, b := range v.Blind {
+		text := fmt.Sprintf("%s (%s): %s", b.Source, b.State, b.Why)
+		if b.Permission != "" {
+			text += "; " + b.Permission + " would allow it"
+		}
+		if b.Matters != "" {
+			text += "; without it: " + b.Matters
+		}
+		p.Item("-", text)
+	}
+	p.Line("")
+}
+
+func ledger(p *Printer, v *diagnose.Verdict) {
+	p.Section("Ledger")
+	p.Table([]string{"number", "value", "source", "how"}, ledgerRows(v))
+}
+
+func ledgerRows(v *diagnose.Verdict) [][]string {
+	var rows [][]string
+	for _, n := range v.Ledger {
+		rows = append(rows, []string{n.Name, numberText(n), n.Source, n.How})
+	}
+	return rows
+}
+
+// numberText prints a number of the ledger in its own unit.
+func numberText(n diagnose.Number) string {
+	print := func(v float64) string {
+		switch n.Unit {
+		case "bytes":
+			return Bytes(v)
+		case "s":
+			return Seconds(v)
+		case "share":
+			return Percent(v)
+		case "":
+			return Count(v)
+		}
+		return Count(v) + " " + n.Unit
+	}
+	if n.Unit == "/s" {
+		return RateWithin(n.Value, n.Error)
+	}
+	if n.Error > 0 {
+		return print(n.Value) + " ± " + print(n.Error)
+	}
+	return print(n.Value)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// runes is how many columns a text takes, for scripts where a letter takes one.
+func runes(s string) int { return utf8.RuneCountInString(s) }
