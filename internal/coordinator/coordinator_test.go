@@ -3,7 +3,9 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +186,64 @@ func TestSessionEnds(t *testing.T) {
 			}
 			wantNothingLive(t, w)
 		}
+	})
+}
+
+// consumerBeat is a heartbeat of a member of the consumer protocol, its first one with epoch 0.
+func (w *world) consumerBeat(id, member string, epoch int32) *kmsg.ConsumerGroupHeartbeatResponse {
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.MemberEpoch = 1, id, member, epoch
+	if epoch == 0 {
+		req.RebalanceTimeoutMillis, req.SubscribedTopicNames, req.Topics = 10_000, []string{"t0"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	return ask[*kmsg.ConsumerGroupHeartbeatResponse](w, id, req)
+}
+
+// TestConfigOfOneGroup: what one group is told counts from its next heartbeat on, and after a restart; other groups do not notice.
+func TestConfigOfOneGroup(t *testing.T) {
+	var told atomic.Pointer[group.Config]
+	told.Store(config)
+	configOf := func(id string) *group.Config {
+		if id == "told" {
+			return told.Load()
+		}
+		return config
+	}
+	inWorld(t, worldOptions{configOf: configOf}, func(t *testing.T, w *world) {
+		expect := func(id string, epoch int32, interval time.Duration) int32 {
+			t.Helper()
+			r := w.consumerBeat(id, "m", epoch)
+			if r.ErrorCode != 0 || r.HeartbeatIntervalMillis != int32(interval.Milliseconds()) {
+				t.Fatalf("%s: code %d, every %d ms", id, r.ErrorCode, r.HeartbeatIntervalMillis)
+			}
+			return r.MemberEpoch
+		}
+		states := func(want map[string]string) {
+			t.Helper()
+			if got := w.listed(t); !maps.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		epoch, other := expect("told", 0, 5*time.Second), expect("other", 0, 5*time.Second)
+		next := *config
+		next.ConsumerSessionTimeout, next.ConsumerHeartbeatInterval = 20*time.Second, 3*time.Second
+		told.Store(&next)
+		pauseFor(30 * time.Second) // the session that began before
+		epoch, other = expect("told", epoch, 3*time.Second), expect("other", other, 5*time.Second)
+		pauseFor(21 * time.Second)
+		states(map[string]string{"told": "Empty consumer", "other": "Stable consumer"})
+		pauseFor(25 * time.Second)
+		states(map[string]string{"told": "Empty consumer", "other": "Empty consumer"})
+
+		expect("told", 0, 3*time.Second)
+		expect("other", 0, 5*time.Second)
+		*w = *w.reopened(t)
+		pauseFor(19 * time.Second)
+		states(map[string]string{"told": "Stable consumer", "other": "Stable consumer"})
+		pauseFor(2 * time.Second)
+		states(map[string]string{"told": "Empty consumer", "other": "Stable consumer"})
+		pauseFor(25 * time.Second)
+		wantNothingLive(t, w)
 	})
 }
 

@@ -186,6 +186,13 @@ func (s *consumerScript) configure(d *datadriven.TestData) string {
 	if v, ok := argOf(d, "assignors"); ok {
 		s.cfg.ConsumerAssignors = split(v, ",")
 	}
+	for key, field := range map[string]*time.Duration{
+		"session": &s.cfg.ConsumerSessionTimeout, "heartbeat": &s.cfg.ConsumerHeartbeatInterval, "assignment": &s.cfg.ConsumerAssignmentInterval,
+	} {
+		if v, ok := argOf(d, key); ok {
+			*field = must(time.ParseDuration(v))
+		}
+	}
 	return ""
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ottla/internal/disk"
 )
@@ -81,4 +82,46 @@ func TestConsumeAsGroup(t *testing.T) {
 	n = start(t, mem, "group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=4")
 	produce(t, n, "orders", "two")
 	consume("two")
+}
+
+// TestConfigOfOneGroup: what a group is told reaches its members, survives a kill, and stays within what the broker allows now.
+func TestConfigOfOneGroup(t *testing.T) {
+	mem := disk.NewMem()
+	n := start(t, mem, "offsets.topic.num.partitions=2")
+	createTopic(t, n, "orders", 1)
+	interval := func(group string) int32 {
+		t.Helper()
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.RebalanceTimeoutMillis = group, "m", 10_000
+		req.SubscribedTopicNames, req.Topics = []string{"orders"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		resp, err := req.RequestWith(t.Context(), client(t, n))
+		if err != nil || resp.ErrorCode != 0 {
+			t.Fatalf("%v, %+v", err, resp)
+		}
+		return resp.HeartbeatIntervalMillis
+	}
+	expect := func(when string, told, other int32) {
+		t.Helper()
+		if got, rest := interval("told"), interval("other"); got != told || rest != other {
+			t.Errorf("%s: every %d and %d ms, want %d and %d", when, got, rest, told, other)
+		}
+	}
+	expect("at first", 5000, 5000)
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "told"
+	r.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.heartbeat.interval.ms", Value: kmsg.StringPtr("7000")}}
+	req.Resources = append(req.Resources, r)
+	resp, err := req.RequestWith(t.Context(), client(t, n))
+	if err != nil || len(resp.Resources) != 1 || resp.Resources[0].ErrorCode != 0 {
+		t.Fatalf("%v, %+v", err, resp)
+	}
+	expect("told", 7000, 5000)
+	n.Kill()
+	mem = mem.CrashClone(0, 1)
+	n = start(t, mem, "offsets.topic.num.partitions=2")
+	expect("after a kill", 7000, 5000)
+	stop(t, n)
+	n = start(t, mem, "offsets.topic.num.partitions=2", "group.consumer.max.heartbeat.interval.ms=6000")
+	expect("with another broker", 6000, 5000)
 }
