@@ -14,7 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"

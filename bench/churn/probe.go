@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 	"time"
 )
 

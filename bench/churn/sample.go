@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 	"strings"
 	"sync"
 	"time"

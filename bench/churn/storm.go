@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 	"sync"
 	"sync/atomic"
 	"time"

@@ -13,7 +13,7 @@ import (
 	"os/signal"
 	"time"
 
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 )
 
 type options struct {

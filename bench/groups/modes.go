@@ -11,7 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"ottla/bench/measure"
+	"ottla/internal/measure"
 )
 
 // each runs fn for 0 to n-1 at the same time and returns the first error.

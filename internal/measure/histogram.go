@@ -1,4 +1,5 @@
-// Package measure is what the load generators under bench share: latencies, and what the kernel knows of a broker.
+// Package measure is what load generators share: latencies, and what the kernel knows of a broker that runs on the same machine. It must not know what
+// load is made, nor Kafka.
 package measure
 
 import (
