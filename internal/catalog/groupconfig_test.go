@@ -11,67 +11,67 @@ import (
 	"ottla/internal/disk"
 )
 
-// TestGroupConfigValues compares with what Apache Kafka 4.3.1 answered to the same values.
+const shareResetRefused = "Invalid value %[1]s for configuration share.auto.offset.reset: Invalid value `%[1]s` for configuration share.auto.offset.reset." +
+	" The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+
+// groupValues are what Apache Kafka 4.3.1 answered to values of groups; nothing where it took them.
+var groupValues = []struct{ key, value, message string }{
+	{"foo", "1", "Unknown group config name: foo"},
+	{"retention.ms", "1", "Unknown group config name: retention.ms"},
+	{"consumer.assignor.offload.enable", "true", "Unknown group config name: consumer.assignor.offload.enable"},
+	{"consumer.session.timeout.ms", "abc", "Invalid value abc for configuration consumer.session.timeout.ms: Not a number of type INT"},
+	{"consumer.session.timeout.ms", "", "Invalid value  for configuration consumer.session.timeout.ms: Not a number of type INT"},
+	{"consumer.session.timeout.ms", "99999999999", "Invalid value 99999999999 for configuration consumer.session.timeout.ms: Not a number of type INT"},
+	{"consumer.session.timeout.ms", "0", "Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at least 1"},
+	{"consumer.session.timeout.ms", "44999", "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"},
+	{"consumer.session.timeout.ms", "45000", ""},
+	{"consumer.session.timeout.ms", " +60000 ", ""},
+	{"consumer.session.timeout.ms", "60001", "consumer.session.timeout.ms must be less than or equal to group.consumer.max.session.timeout.ms"},
+	{"consumer.heartbeat.interval.ms", "4999", "consumer.heartbeat.interval.ms must be greater than or equal to group.consumer.min.heartbeat.interval.ms"},
+	{"consumer.heartbeat.interval.ms", "15000", ""},
+	{"consumer.heartbeat.interval.ms", "15001", "consumer.heartbeat.interval.ms must be less than or equal to group.consumer.max.heartbeat.interval.ms"},
+	{"consumer.assignment.interval.ms", "-1", "Invalid value -1 for configuration consumer.assignment.interval.ms: Value must be at least 0"},
+	{"consumer.assignment.interval.ms", "0", ""},
+	{"consumer.assignment.interval.ms", "15001", "consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"},
+	{"share.record.lock.duration.ms", "100", "Invalid value 100 for configuration share.record.lock.duration.ms: Value must be at least 1000"},
+	{"share.record.lock.duration.ms", "14999", "share.record.lock.duration.ms must be greater than or equal to group.share.min.record.lock.duration.ms"},
+	{"share.record.lock.duration.ms", "20000", ""},
+	{"share.delivery.count.limit", "1", "Invalid value 1 for configuration share.delivery.count.limit: Value must be at least 2"},
+	{"share.delivery.count.limit", "11", "share.delivery.count.limit must be less than or equal to group.share.max.delivery.count.limit"},
+	{"share.partition.max.record.locks", "4001", "share.partition.max.record.locks must be less than or equal to group.share.max.partition.max.record.locks"},
+	{"share.auto.offset.reset", "earliest", ""},
+	{"share.auto.offset.reset", "by_duration:P1DT2H3M4.5S", ""},
+	{"share.auto.offset.reset", "by_duration:-PT1H", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:P", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:PT", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:P1DT", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:P99999999999999999999D", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:PT" + strings.Repeat("0", durationBytesMax) + "1S", shareResetRefused},
+	{"share.auto.offset.reset", "by_duration:PT-0.5S", shareResetRefused},
+	{"share.auto.offset.reset", "BY_DURATION:PT1H", shareResetRefused},
+	{"share.auto.offset.reset", "Latest", shareResetRefused},
+	{"share.isolation.level", "read_committed", ""},
+	{"share.isolation.level", "READ_COMMITTED", "Invalid value READ_COMMITTED for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"},
+	{"share.renew.acknowledge.enable", "TRUE", ""},
+	{"share.renew.acknowledge.enable", "no", "Invalid value no for configuration share.renew.acknowledge.enable: Expected value to be either true or false"},
+	{"streams.num.standby.replicas", "3", "streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas"},
+	{"streams.num.standby.replicas", "2", ""},
+	{"streams.initial.rebalance.delay.ms", "2147483647", ""},
+	{"streams.session.timeout.ms", "60001", "streams.session.timeout.ms must be less than or equal to group.streams.max.session.timeout.ms"},
+}
+
 func TestGroupConfigValues(t *testing.T) {
-	const (
-		ok    = ""
-		reset = "Invalid value %[1]s for configuration share.auto.offset.reset: Invalid value `%[1]s` for configuration share.auto.offset.reset." +
-			" The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
-	)
 	c := mustOpen(t)
-	for _, x := range []struct{ key, value, message string }{
-		{"foo", "1", "Unknown group config name: foo"},
-		{"retention.ms", "1", "Unknown group config name: retention.ms"},
-		{"consumer.assignor.offload.enable", "true", "Unknown group config name: consumer.assignor.offload.enable"},
-		{"consumer.session.timeout.ms", "abc", "Invalid value abc for configuration consumer.session.timeout.ms: Not a number of type INT"},
-		{"consumer.session.timeout.ms", "", "Invalid value  for configuration consumer.session.timeout.ms: Not a number of type INT"},
-		{"consumer.session.timeout.ms", "99999999999", "Invalid value 99999999999 for configuration consumer.session.timeout.ms: Not a number of type INT"},
-		{"consumer.session.timeout.ms", "0", "Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at least 1"},
-		{"consumer.session.timeout.ms", "44999", "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"},
-		{"consumer.session.timeout.ms", "45000", ok},
-		{"consumer.session.timeout.ms", " +60000 ", ok},
-		{"consumer.session.timeout.ms", "60001", "consumer.session.timeout.ms must be less than or equal to group.consumer.max.session.timeout.ms"},
-		{"consumer.heartbeat.interval.ms", "4999", "consumer.heartbeat.interval.ms must be greater than or equal to group.consumer.min.heartbeat.interval.ms"},
-		{"consumer.heartbeat.interval.ms", "15000", ok},
-		{"consumer.heartbeat.interval.ms", "15001", "consumer.heartbeat.interval.ms must be less than or equal to group.consumer.max.heartbeat.interval.ms"},
-		{"consumer.assignment.interval.ms", "-1", "Invalid value -1 for configuration consumer.assignment.interval.ms: Value must be at least 0"},
-		{"consumer.assignment.interval.ms", "0", ok},
-		{"consumer.assignment.interval.ms", "15001", "consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"},
-		{"share.record.lock.duration.ms", "100", "Invalid value 100 for configuration share.record.lock.duration.ms: Value must be at least 1000"},
-		{"share.record.lock.duration.ms", "14999", "share.record.lock.duration.ms must be greater than or equal to group.share.min.record.lock.duration.ms"},
-		{"share.record.lock.duration.ms", "20000", ok},
-		{"share.delivery.count.limit", "1", "Invalid value 1 for configuration share.delivery.count.limit: Value must be at least 2"},
-		{"share.delivery.count.limit", "11", "share.delivery.count.limit must be less than or equal to group.share.max.delivery.count.limit"},
-		{"share.partition.max.record.locks", "4001", "share.partition.max.record.locks must be less than or equal to group.share.max.partition.max.record.locks"},
-		{"share.auto.offset.reset", "earliest", ok},
-		{"share.auto.offset.reset", "by_duration:P1DT2H3M4.5S", ok},
-		{"share.auto.offset.reset", "by_duration:-PT1H", reset},
-		{"share.auto.offset.reset", "by_duration:", reset},
-		{"share.auto.offset.reset", "by_duration:P", reset},
-		{"share.auto.offset.reset", "by_duration:PT", reset},
-		{"share.auto.offset.reset", "by_duration:P1DT", reset},
-		{"share.auto.offset.reset", "by_duration:P99999999999999999999D", reset},
-		{"share.auto.offset.reset", "by_duration:PT" + strings.Repeat("0", durationBytesMax) + "1S", reset},
-		{"share.auto.offset.reset", "by_duration:PT-0.5S", reset},
-		{"share.auto.offset.reset", "BY_DURATION:PT1H", reset},
-		{"share.auto.offset.reset", "Latest", reset},
-		{"share.isolation.level", "read_committed", ok},
-		{"share.isolation.level", "READ_COMMITTED", "Invalid value READ_COMMITTED for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"},
-		{"share.renew.acknowledge.enable", "TRUE", ok},
-		{"share.renew.acknowledge.enable", "no", "Invalid value no for configuration share.renew.acknowledge.enable: Expected value to be either true or false"},
-		{"streams.num.standby.replicas", "3", "streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas"},
-		{"streams.num.standby.replicas", "2", ok},
-		{"streams.initial.rebalance.delay.ms", "2147483647", ok},
-		{"streams.session.timeout.ms", "60001", "streams.session.timeout.ms must be less than or equal to group.streams.max.session.timeout.ms"},
-	} {
+	for _, x := range groupValues {
 		err := alterOne(t, c, ResourceGroup, "g", x.key, OpSet, x.value)
-		if x.message == reset {
-			x.message = fmt.Sprintf(reset, x.value)
+		if x.message == shareResetRefused {
+			x.message = fmt.Sprintf(shareResetRefused, x.value)
 		}
 		switch {
-		case x.message == ok && err != nil:
+		case x.message == "" && err != nil:
 			t.Errorf("%s=%q: %v", x.key, x.value, err)
-		case x.message != ok && (!errors.Is(err, ErrInvalidConfig) || err.Error() != x.message):
+		case x.message != "" && (!errors.Is(err, ErrInvalidConfig) || err.Error() != x.message):
 			t.Errorf("%s=%q: got %v\nwant %s", x.key, x.value, err, x.message)
 		}
 	}
