@@ -177,12 +177,14 @@ func TestTopicDeleted(t *testing.T) {
 			m.id = topic
 			mustCommit(t, w, m)
 		}
+		w.names.set("t0", old)
 		for i := range 30 {
 			put(fmt.Sprintf("g%d", i), old, 1)
 		}
 		put("unknown", [16]byte{}, 1)
 		mustCommit(t, w, simple("g3", "t1", 0, 1))
-		w.c.TopicDeleted("t0", old)
+		w.deleteTopicNamed("t0", old)
+		w.names.set("t0", later)
 		put("g5", later, 2)
 		synctest.Wait()
 		pauseFor(time.Second)
@@ -238,7 +240,7 @@ func TestListFilters(t *testing.T) {
 var errStop = fmt.Errorf("stop")
 
 // TestTopicDeletedDuringCommits: what is on its way to the cold store when its topic is deleted goes too, also where it replaces what
-// is there.
+// is there; and a commit that found its topic before the deletion and comes after the sweep is refused.
 func TestTopicDeletedDuringCommits(t *testing.T) {
 	inWorld(t, worldOptions{partitions: 1}, func(t *testing.T, w *world) {
 		const groups = 200
@@ -256,9 +258,21 @@ func TestTopicDeletedDuringCommits(t *testing.T) {
 			start(i, "t0")
 			start(i, "t1")
 		}
-		w.c.TopicDeleted("t0", topicID("t0"))
+		w.deleteTopicNamed("t0", topicID("t0"))
 		pauseFor(2 * sweepAgain)
+		for version, code := range map[int16]int16{9: kerr.UnknownTopicOrPartition.Code, 10: kerr.UnknownTopicID.Code} {
+			late := simple(id(0), "t0", 0, 7)
+			late.id, late.version = topicID("t0"), version
+			if got := w.commit(late); got != code {
+				t.Errorf("version %d after the deletion: code %d, want %d", version, got, code)
+			}
+		}
+		w.names.set("t0", topicID("again"))
 		for i := range groups {
+			late := simple(id(i), "t0", 0, 8)
+			if late.id = topicID("t0"); w.commit(late) == 0 {
+				t.Errorf("%s: committed for a topic that another one has followed", id(i))
+			}
 			wantOffset(t, w, id(i), "t0", 0, -1)
 			wantOffset(t, w, id(i), "t1", 0, 5)
 		}

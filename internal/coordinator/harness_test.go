@@ -53,6 +53,40 @@ func (fakeTopics) Names(fn func(string) bool) {
 
 func (fakeTopics) Revision() uint64 { return 1 }
 
+// changedTopics is fakeTopics of which some were deleted, or made again with another id.
+type changedTopics struct {
+	fakeTopics
+	mu struct {
+		sync.Mutex
+		ids map[string][16]byte // zero: deleted
+	}
+}
+
+func (c *changedTopics) set(name string, id [16]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.ids == nil {
+		c.mu.ids = map[string][16]byte{}
+	}
+	c.mu.ids[name] = id
+}
+
+func (c *changedTopics) Topic(name string) (group.TopicInfo, bool) {
+	info, found := c.fakeTopics.Topic(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id, changed := c.mu.ids[name]; changed {
+		info.ID, found = id, found && id != [16]byte{}
+	}
+	return info, found
+}
+
+// deleteTopicNamed deletes a topic of the cluster as the broker does: first it is gone, then the coordinator is told.
+func (w *world) deleteTopicNamed(name string, id [16]byte) {
+	w.names.set(name, [16]byte{})
+	w.c.TopicDeleted(name, id)
+}
+
 // world is a coordinator on real stores and a disk in memory.
 type world struct {
 	fs    disk.FS
@@ -65,6 +99,7 @@ type world struct {
 	store *coldstate.Store       // of groups
 	parts []*partition.Partition // written under topic
 	topic *sync.RWMutex
+	names *changedTopics // the cluster's topics
 	c     *Coordinator
 }
 
@@ -102,7 +137,7 @@ func groupConfig() *group.Config {
 
 // openWorld opens what is on the disk; what could be opened is closed with an error too.
 func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
-	w = &world{fs: fs, o: o, m: metrics.New(), topic: new(sync.RWMutex)}
+	w = &world{fs: fs, o: o, m: metrics.New(), topic: new(sync.RWMutex), names: new(changedTopics)}
 	defer func() {
 		if err != nil {
 			_ = w.closeStores()
@@ -162,7 +197,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 		},
 		Partitions:  w.count,
 		EnsureTopic: func() error { w.newPartitions(20); return nil },
-		Topics:      func() group.Topics { return fakeTopics{} },
+		Topics:      func() group.Topics { return w.names },
 		Config:      w.o.configOf,
 		Limits:      w.o.limits,
 		Offsets:     OffsetsConfig{RetentionMillis: w.o.retention.Milliseconds(), RetentionCheckMillis: w.o.check.Milliseconds(), MetadataBytesMax: 4096},

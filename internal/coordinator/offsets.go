@@ -64,6 +64,7 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 	if code := s.commitAllowedLocked(l, &commit, now); code != 0 {
 		return ready(commit.refuse(code))
 	}
+	s.refuseGone(&commit)
 	records := c.commitRecords(&commit, now)
 	f := newFuture(commit.refuse)
 	if len(records) == 0 {
@@ -103,6 +104,36 @@ func (s *shard) commitAllowedLocked(l *live, m *Commit, now time.Time) int16 {
 	}
 	return code
 }
+
+// refuseGone takes the partitions out of a commit whose topic was deleted after the broker had found it, as if the broker had not. It
+// is called under the lock: TopicDeleted follows the deletion, and the sweep it starts takes the lock of every shard before it looks.
+// So either the sweep waits for the records of this commit, or the topic is seen to be gone here.
+func (s *shard) refuseGone(m *Commit) {
+	topics := s.c.o.Topics()
+	kept := m.Partitions[:0]
+	var last *CommitPartition
+	there := false
+	for i := range m.Partitions {
+		p := m.Partitions[i]
+		if last == nil || p.Topic != last.Topic || p.TopicID != last.TopicID {
+			info, found := topics.Topic(p.Topic)
+			there = found && (p.TopicID == [16]byte{} || p.TopicID == info.ID)
+			last = &CommitPartition{Topic: p.Topic, TopicID: p.TopicID}
+		}
+		if there {
+			kept = append(kept, p)
+			continue
+		}
+		*p.Code = kerr.UnknownTopicOrPartition.Code
+		if m.Request.Version >= commitTopicIDMin {
+			*p.Code = kerr.UnknownTopicID.Code
+		}
+	}
+	m.Partitions = kept
+}
+
+// commitTopicIDMin is the version of OffsetCommit from which topics come by id.
+const commitTopicIDMin = 10
 
 // simpleLocked makes the group exist if it has offsets.
 func (s *shard) simpleLocked(l *live) error {
