@@ -8,6 +8,8 @@ package collect
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,7 +22,7 @@ type Options struct {
 	Bootstrap []string
 	// Client are the options of every connection: addresses, TLS, SASL, the dialer. connection makes them.
 	Client []kgo.Opt
-	Tool   string // "ottla v1.2.3"; also the client id's ending
+	Tool   string // "ottla v1.2.3"; also the client software's name and version
 	Given  evidence.Given
 
 	BytesMax    int64         // default 256 MiB, read from the network
@@ -32,7 +34,7 @@ type Options struct {
 	// SetMax is the largest bound by offsets at which DescribeProducers may be asked of a partition: 37 bytes each, no paging, under
 	// the partition's lock. Default 250,000 producers.
 	SetMax int64
-	// Only and Skip name sources: everything not in Only (if any) and everything in Skip is not asked. Metadata always is.
+	// Only and Skip name sources: everything not in Only (if any) and everything in Skip is not asked. ApiVersions and Metadata always are.
 	Only, Skip []string
 	// Level 0 asks for the counter alone: one InitProducerId per broker (fleet). 1: everything.
 	CounterOnly bool
@@ -43,6 +45,19 @@ type Options struct {
 	// Progress is called from one goroutine at a time, not more often than ten times a second.
 	Progress func(Progress)
 }
+
+// The defaults of Options.
+const (
+	DefaultBytesMax    = 256 << 20
+	DefaultRequestsMax = 20_000
+	DefaultTimeout     = 15 * time.Second
+	DefaultTimeMax     = 5 * time.Minute
+	DefaultInterval    = 20 * time.Second
+	DefaultSetMax      = 250_000
+)
+
+// ClientID is the client id of all requests, so that an administrator can tell them apart and throttle them.
+const ClientID = "ottla-investigate"
 
 // Progress is how far a scan is.
 type Progress struct {
@@ -55,24 +70,6 @@ type Progress struct {
 	Elapsed  time.Duration
 }
 
-// Plan is what a scan would do, for --dry-run: no source is asked but ApiVersions and Metadata.
-type Plan struct {
-	Brokers    int        `json:"brokers"`
-	Topics     int        `json:"topics"`
-	Partitions int        `json:"partitions"`
-	Steps      []PlanStep `json:"steps"`
-	BytesMax   int64      `json:"bytes_max"`
-}
-
-// PlanStep is one source's part of a plan: the most it would ask.
-type PlanStep struct {
-	Source      string `json:"source"`
-	Requests    int64  `json:"requests"`
-	Bytes       int64  `json:"bytes"`
-	Permissions string `json:"permissions"`
-	What        string `json:"what"`
-}
-
 // ErrConnect: no broker answered at all. Its exit code is 4.
 type ErrConnect struct{ Cause error }
 
@@ -82,9 +79,111 @@ func (e *ErrConnect) Error() string { return "cannot connect: " + e.Cause.Error(
 // Unwrap gives the cause.
 func (e *ErrConnect) Unwrap() error { return e.Cause }
 
+// source is one kind of evidence: one file, and one line in sources.
+type source struct {
+	name string // an evidence.Source* constant
+	// what it asks, and the permissions that it takes: for the plan and the help.
+	what        string
+	permissions string
+	// always: it is asked whatever Only and Skip say, because everything else rests on it. level0: it is part of a sweep of a
+	// fleet. twice: it is run again, Interval after the end of its first run, with step.round 1.
+	always, level0, twice bool
+	// run asks and writes what it hears into the scan, through its step. A returned error is the same as step.trouble(err, "").
+	run func(ctx context.Context, s *step) error
+	// most is the most that run would ask in all its rounds, for the plan; the scan has brokers, topics and partitions
+	// by then, but no offsets. nil: it asks the cluster nothing.
+	most func(s *step) (requests, bytes int64)
+}
+
+// sources are all kinds of evidence in the order in which they are asked, cheapest first. The second rounds come after
+// all first ones.
+var sources = []source{
+	sourceAPIVersions,
+	sourceMetadata,
+	sourceConfigs,
+	sourceOffsets,
+	sourceCounter,
+}
+
+// SourceNames are the names of all sources, for --only and --skip.
+func SourceNames() []string {
+	var out []string
+	for _, src := range sources {
+		out = append(out, src.name)
+	}
+	return out
+}
+
 // Scan asks the cluster. It returns what was seen also when it was cut short by ctx or a limit; the sources say so. Its only error
 // is *ErrConnect, or options that make no sense.
-func Scan(ctx context.Context, o Options) (*evidence.Scan, error) { return nil, nil }
+func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.TimeMax, errTimeMax)
+	defer cancel()
+	s, err := open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	scan := s.scan
+	lines := map[string]*step{}
+	for i := range sources {
+		step := s.step(&sources[i])
+		lines[sources[i].name] = step
+		step.runRound(ctx, 0)
+		if i == 0 && !s.anybody() {
+			return nil, &ErrConnect{s.unreachable()}
+		}
+	}
+	for i := range sources {
+		step := lines[sources[i].name]
+		if sources[i].twice && step.again() && s.waitUntil(ctx, step.ended.Add(o.Interval)) {
+			step.runRound(ctx, 1)
+		}
+	}
+	for i := range sources {
+		scan.Sources = append(scan.Sources, lines[sources[i].name].ledger())
+	}
+	scan.Budget = s.budget.used()
+	scan.Ended = s.now().UTC()
+	return scan, nil
+}
 
-// PlanFor says what Scan would do.
-func PlanFor(ctx context.Context, o Options) (*Plan, error) { return nil, nil }
+// complete puts defaults where nothing is said, and refuses what makes no sense.
+func (o *Options) complete() error {
+	o.BytesMax = orDefault(o.BytesMax, DefaultBytesMax)
+	o.RequestsMax = orDefault(o.RequestsMax, DefaultRequestsMax)
+	o.Timeout = orDefault(o.Timeout, DefaultTimeout)
+	o.TimeMax = orDefault(o.TimeMax, DefaultTimeMax)
+	o.Interval = orDefault(o.Interval, DefaultInterval)
+	o.SetMax = orDefault(o.SetMax, DefaultSetMax)
+	if o.BytesMax < 0 || o.RequestsMax < 0 || o.Timeout < 0 || o.TimeMax < 0 || o.Interval < 0 || o.SetMax < 0 {
+		return errors.New("limits of a scan must not be negative")
+	}
+	for _, list := range [][]string{o.Only, o.Skip} {
+		for _, name := range list {
+			if !isSource(name) {
+				return fmt.Errorf("no source is called %q: there are %v", name, SourceNames())
+			}
+		}
+	}
+	return nil
+}
+
+func orDefault[T int64 | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+func isSource(name string) bool {
+	for _, src := range sources {
+		if src.name == name {
+			return true
+		}
+	}
+	return false
+}
