@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -94,11 +95,16 @@ func TestConfigOfOneGroup(t *testing.T) {
 		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 		req.Group, req.MemberID, req.RebalanceTimeoutMillis = group, "m", 10_000
 		req.SubscribedTopicNames, req.Topics = []string{"orders"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		resp, err := req.RequestWith(t.Context(), client(t, n))
-		if err != nil || resp.ErrorCode != 0 {
-			t.Fatalf("%v, %+v", err, resp)
+		c := client(t, n)
+		for {
+			resp, err := req.RequestWith(t.Context(), c)
+			switch {
+			case err != nil || resp.ErrorCode != 0 && resp.ErrorCode != kerr.CoordinatorLoadInProgress.Code:
+				t.Fatalf("%v, %+v", err, resp)
+			case resp.ErrorCode == 0:
+				return resp.HeartbeatIntervalMillis
+			}
 		}
-		return resp.HeartbeatIntervalMillis
 	}
 	expect := func(when string, told, other int32) {
 		t.Helper()
