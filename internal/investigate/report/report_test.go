@@ -19,32 +19,32 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // storm is a verdict with everything in it; the page made of it is also the picture in the documentation.
 func storm() *diagnose.Verdict {
 	at := time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
-	onset := time.Date(2026, 11, 3, 14, 10, 0, 0, time.UTC)
+	onset := time.Date(2026, 11, 20, 10, 10, 0, 0, time.UTC)
 	heap := diagnose.Heap{
-		Broker: 2, EntryBytes: 264, Entries: 3_190_000, Bytes: 3_190_000 * 264, PerSecond: 38, Plateau: 38 * 87_000 * 264, HeapMax: 2 << 30, Share: 0.406,
-		UntilFull: 26 * 3600, Source: "computed", BombBytes: 16e9, BombTopic: "payments.audit-4",
+		Broker: 2, EntryBytes: 264, Entries: 3_190_000, Bytes: 3_190_000 * 264, PerSecond: 38, Plateau: 38 * 605_400 * 264, HeapMax: 2 << 30, Share: 2.83,
+		UntilFull: 30 * 3600, Source: "computed", BombBytes: 16e9, BombTopic: "payments.audit-4",
 	}
 	v := &diagnose.Verdict{
 		Schema: diagnose.VerdictSchema, Tool: "ottla v1.0.0", At: at, Level: diagnose.Storm, Exit: 2,
-		Sentence: "payments.audit gets 36.9 new producers a second since 2026-11-03 14:10 UTC (± 6 min); broker 2's heap of 2 GiB is full in 26 h.",
+		Sentence: "payments.audit gets 36.9 new producers a second since 2026-11-20 10:10 UTC (± 6 min); broker 2's heap of 2 GiB is full in 30 h.",
 		Details:  []string{"Each producer writes one batch and is never heard of again; User:payments-audit may write there and nobody else."},
-		Cluster:  evidence.Cluster{ID: "canary-7", Vendor: evidence.VendorKafka, VersionLeast: "3.5", VersionMost: "3.6"}, Bootstrap: []string{"kafka.example:9092"},
-		Version: "3.5 to 3.6", Brokers: 3, Topics: 41, Partitions: 512,
-		Births: diagnose.Births{Known: true, PerSecond: 38.2, Error: 0.05, Source: evidence.SourceCounter, How: "two probes of broker 1 in one block", Ever: 61_000_000},
-		Onset: diagnose.Onset{Known: true, At: onset, Earliest: onset.Add(-6 * time.Minute), Latest: onset.Add(6 * time.Minute), Before: 0.0004, After: 38.1, PIDError: 6000,
+		Cluster:  evidence.Cluster{ID: "canary-7", Vendor: evidence.VendorKafka, VersionLeast: "2.8", VersionMost: "2.8"}, Bootstrap: []string{"kafka.example:9092"},
+		Version: "2.8", Brokers: 3, Topics: 41, Partitions: 512,
+		Births: diagnose.Births{Known: true, PerSecond: 38.2, Error: 0.05, Source: evidence.SourceCounter, How: "two probes of broker 1 in one block", Ever: 3_190_000},
+		Onset: diagnose.Onset{Known: true, At: onset, Earliest: onset.Add(-6 * time.Minute), Latest: onset.Add(6 * time.Minute), Before: 0.003, After: 38.1, PIDError: 6000,
 			NewTopics: []string{"payments.audit"}},
-		Life:     diagnose.StateLife{Seconds: 86400, Key: "producer.id.expiration.ms", Dynamic: true, Rule: "idle for producer.id.expiration.ms, checked every 10 min", Source: evidence.SourceConfigs},
+		Life:     diagnose.StateLife{Seconds: 604800, Key: "transactional.id.expiration.ms", Rule: "idle for transactional.id.expiration.ms; trimming frees nothing", Source: evidence.SourceConfigs},
 		Horsemen: stormHorsemen(), Suspects: stormSuspects(), Explained: 0.97, Heap: []diagnose.Heap{heap}, Worst: &heap,
 		Others: []diagnose.Other{{Name: "transactional-id churn", Status: diagnose.Absent, Why: "12 transactional ids, each used again"}},
-		Remedies: []diagnose.Remedy{{ID: "R1", Kind: "free memory", Title: "let idle producers go after an hour",
-			Command: "kafka-configs.sh --bootstrap-server kafka.example:9092 --alter --entity-type brokers --entity-default --add-config producer.id.expiration.ms=3600000",
-			Risk:    "a retry later than that is written twice", Undo: "the same with --delete-config producer.id.expiration.ms", Check: "ottla investigate --verify-fix before.json"}},
+		Remedies: []diagnose.Remedy{{ID: "R1", Kind: "free memory", Title: "let idle producers go after an hour: in every broker's server.properties, then a rolling restart",
+			Command: "transactional.id.expiration.ms=3600000",
+			Risk:    "a retry later than that is written twice", Undo: "remove the line, restart again", Check: "ottla investigate --verify-fix before.json"}},
 		Blind:  []diagnose.Blind{{Source: evidence.SourceMetrics, State: evidence.Skipped, Why: "no --metrics URL was given", Matters: "heap in use is computed, not read"}},
 		Ledger: []diagnose.Number{{Name: "births", Value: 38.2, Unit: "/s", Error: 0.05, Source: evidence.SourceCounter, How: "(p2 - p1 - 1) / (t2 - t1)"}, {Name: "heap of broker 2", Value: 3_190_000 * 264, Unit: "bytes", Source: "computed", How: "entries x 264"}},
 	}
 	for i := range 50 {
-		when := at.Add(-time.Duration(50-i) * 16 * time.Hour)
-		pid := int64(i * 20)
+		when := at.Add(-time.Duration(49-i) * 2 * time.Hour)
+		pid := int64(i * 21)
 		if when.After(onset) {
 			pid += int64(when.Sub(onset).Seconds() * 38)
 		}
@@ -57,7 +57,7 @@ func stormHorsemen() []diagnose.Horseman {
 	return []diagnose.Horseman{
 		{ID: "H1", Name: "recreated producer", Status: diagnose.Found, Confidence: diagnose.Confirmed, Sentence: "2292 newborn producers a minute; half of them live less than 12 ms and write 1 batch"},
 		{ID: "H2", Name: "idempotence on", Status: diagnose.Found, Confidence: diagnose.Likely, Sentence: "100 % of their batches carry a producer id"},
-		{ID: "H3", Name: "long life", Status: diagnose.Half, Confidence: diagnose.Likely, Sentence: "an entry lives 1 day: plateau 0.8 GiB, 41 % of the heap"},
+		{ID: "H3", Name: "long life", Status: diagnose.Found, Confidence: diagnose.Likely, Sentence: "an entry lives 7 days: 5.7 GiB when it stops growing, 283 % of the heap"},
 		{ID: "H4", Name: "no stable id", Status: diagnose.Found, Confidence: diagnose.Likely, Sentence: "100 % of the newborn have no transactional.id"},
 		{ID: "H5", Name: "immortal producers", Status: diagnose.Absent, Sentence: "no record is dated in the future"},
 	}
@@ -66,7 +66,7 @@ func stormHorsemen() []diagnose.Horseman {
 func stormSuspects() []diagnose.Topic {
 	return []diagnose.Topic{
 		{Name: "payments.audit", Partitions: 6, Replicas: 3, Sampled: 6, Batches: 5200, Producers: 5188, Newborn: 5188, NewbornShare: 1, IdempotentShare: 1, BatchesMedian: 1,
-			LifeMedian: 0.012, BirthsPerSecond: 36.9, EntriesPerSecond: 36.9, Explains: 0.966, Live: 3_100_000, LiveBound: 3_200_000, HeapShare: 0.97, PIDLeast: 3000, PIDMost: 61_000_000,
+			LifeMedian: 0.012, BirthsPerSecond: 36.9, EntriesPerSecond: 36.9, Explains: 0.966, Live: 3_100_000, LiveBound: 3_200_000, HeapShare: 0.97, PIDLeast: 3000, PIDMost: 3_190_000,
 			Lives: [9]int64{5100, 88},
 			Who:   []diagnose.Suspect{{What: "principal", Name: "User:payments-audit", Confidence: diagnose.Likely, Source: evidence.SourceACLs, Why: "the only one with WRITE on the topic"}}},
 		{Name: "orders", Partitions: 12, Replicas: 3, Sampled: 12, Batches: 900, Producers: 14, Newborn: 1, NewbornShare: 0.07, IdempotentShare: 1, BatchesMedian: 60,
@@ -81,6 +81,7 @@ func TestGolden(t *testing.T) {
 		"storm.ansi.txt": func(w io.Writer, v *diagnose.Verdict) error { return Terminal(w, v, Style{Colour: true}) },
 		"storm.json":     JSON,
 		"storm.md":       Markdown,
+		"storm.html":     HTML,
 	} {
 		var got bytes.Buffer
 		if err := print(&got, storm()); err != nil {
@@ -118,6 +119,13 @@ func TestHostileNames(t *testing.T) {
 	}
 	if err := Markdown(&md, v); err != nil {
 		t.Fatal(err)
+	}
+	var page bytes.Buffer
+	if err := HTML(&page, v); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(page.String(), "<script>alert") {
+		t.Error("markup is passed on into the page")
 	}
 	for _, bad := range []string{"\x1b", "\r", "\u202e"} {
 		if strings.Contains(text.String(), bad) || strings.Contains(md.String(), bad) {

@@ -3,12 +3,3 @@
 //
 // It must not judge: everything it prints is in the verdict, and nothing that matters is left out.
 package report
-
-import (
-	"io"
-
-	"ottla/internal/investigate/diagnose"
-)
-
-// HTML prints one self-contained page: no network, inline charts, dark and light, legible on a phone.
-func HTML(w io.Writer, v *diagnose.Verdict) error { return nil }
