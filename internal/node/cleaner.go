@@ -14,9 +14,10 @@ import (
 
 // cleaner compacts logs: always the one with the largest share of what was not compacted yet, as Kafka's LogCleaner does.
 type cleaner struct {
-	n       *Node
-	backoff time.Duration
-	rate    float64 // bytes a second, of all threads
+	n *Node
+	// Both may change while the node runs.
+	backoff func() time.Duration
+	rate    func() float64 // bytes a second, of all threads
 
 	mu struct {
 		sync.Mutex
@@ -44,8 +45,12 @@ func (n *Node) cleanLoop(ctx context.Context) {
 }
 
 func (n *Node) newCleaner() *cleaner {
-	c := &cleaner{n: n, backoff: time.Duration(min(n.config.Int("log.cleaner.backoff.ms"), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond,
-		rate: n.config.Float("log.cleaner.io.max.bytes.per.second")}
+	c := &cleaner{n: n}
+	c.backoff = func() time.Duration {
+		millis := min(number(n, cleanerBackoff, n.config.Int, parseInt), math.MaxInt64/int64(time.Millisecond))
+		return time.Duration(millis) * time.Millisecond
+	}
+	c.rate = func() float64 { return number(n, cleanerRate, n.config.Float, parseFloat) }
 	c.mu.busy, c.mu.uncleanable = map[*partition.Partition]bool{}, map[*partition.Partition]bool{}
 	c.mu.resting = map[*partition.Partition]time.Time{}
 	return c
@@ -54,13 +59,13 @@ func (n *Node) newCleaner() *cleaner {
 // run cleans one log after the other. The buffer for keys goes when there is nothing to do.
 func (c *cleaner) run(ctx context.Context, bufferBytes int64) {
 	var m *seglog.OffsetMap
-	timer := time.NewTimer(c.backoff)
+	timer := time.NewTimer(c.backoff())
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		p := c.pick(ctx)
 		if p == nil {
 			m = nil
-			timer.Reset(c.backoff)
+			timer.Reset(c.backoff())
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -153,7 +158,7 @@ func (c *cleaner) count(stats seglog.CleanStats, took time.Duration, buffer *seg
 // failedLocked leaves a log alone for a while, or for good if it is damaged. That is said once.
 func (c *cleaner) failedLocked(ctx context.Context, p *partition.Partition, err error) {
 	if ctx.Err() != nil || errors.Is(err, partition.ErrDeleted) || errors.Is(err, seglog.ErrClosed) || errors.Is(err, seglog.ErrOffline) {
-		c.mu.resting[p] = time.Now().Add(c.backoff)
+		c.mu.resting[p] = time.Now().Add(c.backoff())
 		return
 	}
 	c.n.metrics.Cleaner.Errors.Inc()
@@ -163,13 +168,14 @@ func (c *cleaner) failedLocked(ctx context.Context, p *partition.Partition, err 
 		c.n.logger.Error(fmt.Sprintf("%s is not compacted any more until the next start", p.Dir()), "error", err)
 		return
 	}
-	c.mu.resting[p] = time.Now().Add(c.backoff)
+	c.mu.resting[p] = time.Now().Add(c.backoff())
 	c.n.logger.Warn("compaction failed; it is tried again", "partition", p.Dir(), "error", err)
 }
 
 // throttle returns how long to wait so that no more bytes a second are read and written than log.cleaner.io.max.bytes.per.second.
 func (c *cleaner) throttle(bytes int) time.Duration {
-	if c.rate >= maxPacedRate {
+	rate := c.rate()
+	if rate >= maxPacedRate {
 		return 0
 	}
 	c.paced.Lock()
@@ -179,7 +185,7 @@ func (c *cleaner) throttle(bytes int) time.Duration {
 		c.paced.free = now
 	}
 	wait := c.paced.free.Sub(now)
-	cost := float64(bytes) / max(c.rate, 1) * float64(time.Second)
+	cost := float64(bytes) / max(rate, 1) * float64(time.Second)
 	c.paced.free = c.paced.free.Add(time.Duration(min(cost, float64(time.Hour))))
 	return wait
 }

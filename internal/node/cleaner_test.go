@@ -124,7 +124,8 @@ func TestCleanerThrottle(t *testing.T) {
 }
 
 func testThrottle(t *testing.T) {
-	c := &cleaner{rate: 1000}
+	rate := 1000.0
+	c := &cleaner{rate: func() float64 { return rate }}
 	if wait := c.throttle(500); wait != 0 {
 		t.Errorf("the first bytes wait for %v", wait)
 	}
@@ -134,7 +135,8 @@ func testThrottle(t *testing.T) {
 	if wait := c.throttle(0); wait != 1500*time.Millisecond {
 		t.Errorf("waits for %v, want 1.5 s", wait)
 	}
-	if wait := (&cleaner{rate: 1e300}).throttle(1 << 30); wait != 0 {
+	rate = 1e300
+	if wait := c.throttle(1 << 30); wait != 0 {
 		t.Errorf("waits for %v without a limit", wait)
 	}
 }
@@ -144,4 +146,39 @@ func TestCleanLoopEnds(t *testing.T) {
 	n := start(t, disk.NewMem(), "log.cleaner.enable=false")
 	n.cleanLoop(context.Background())
 	stop(t, n)
+}
+
+// TestCleanerIsToldAnew: rate and backoff can be changed while the node runs; what is not in range is refused, and so are threads and
+// memory, which are those of the start.
+func TestCleanerIsToldAnew(t *testing.T) {
+	n := start(t, disk.NewMem(), noCleaning)
+	admin := kadm.NewClient(client(t, n))
+	alter := func(key string, op kadm.IncrementalOp, value string) error {
+		t.Helper()
+		r, err := admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Op: op, Name: key, Value: &value}}, 1)
+		if err != nil || len(r) != 1 {
+			t.Fatal(err, r)
+		}
+		return r[0].Err
+	}
+	c := n.newCleaner()
+	if c.backoff() != 24*time.Hour || c.rate() < maxPacedRate {
+		t.Errorf("at first %v, %v", c.backoff(), c.rate())
+	}
+	for key, value := range map[string]string{cleanerRate: "5e6", cleanerBackoff: "2000"} {
+		if err := alter(key, kadm.SetConfig, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.backoff() != 2*time.Second || c.rate() != 5e6 {
+		t.Errorf("told %v, %v", c.backoff(), c.rate())
+	}
+	for _, x := range [][2]string{{cleanerRate, "-1"}, {cleanerRate, "NaN"}, {cleanerRate, "Inf"}, {cleanerBackoff, "0"}, {cleanerBackoff, "x"}, {"log.cleaner.threads", "2"}} {
+		if err := alter(x[0], kadm.SetConfig, x[1]); err == nil {
+			t.Errorf("%s=%s is taken", x[0], x[1])
+		}
+	}
+	if err := alter(cleanerRate, kadm.DeleteConfig, ""); err != nil || c.rate() < maxPacedRate || c.backoff() != 2*time.Second {
+		t.Errorf("taken back: %v, %v, %v", err, c.backoff(), c.rate())
+	}
 }

@@ -1,6 +1,11 @@
 package node
 
 import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
 	"ottla/internal/catalog"
 	"ottla/internal/config"
 )
@@ -13,10 +18,47 @@ func staticConfigs(c *config.Config) []catalog.StaticConfig {
 			Name: v.Key.Name, Value: v.Text, Default: v.Key.Default,
 			Explicit: v.Origin != config.FromDefault, Null: v.Text == "", NoValue: v.Key.Default == "",
 			Type: configType(v.Key.Type), Doc: v.Key.Doc,
+			Dynamic: v.Key.Name == cleanerBackoff || v.Key.Name == cleanerRate, Check: inRange(v.Key),
 		})
 	}
 	return out
 }
+
+// The keys that can be changed while the node runs, beside the defaults of topics. (Kafka's others of the cleaner are its memory and
+// threads.)
+const (
+	cleanerBackoff = "log.cleaner.backoff.ms"
+	cleanerRate    = "log.cleaner.io.max.bytes.per.second"
+)
+
+// inRange checks a number as the start does.
+func inRange(k *config.Key) func(value string) error {
+	return func(value string) error {
+		n, err := strconv.ParseFloat(value, 64)
+		switch {
+		case err != nil:
+			return err
+		case !(n >= float64(k.Min)): // NaN too
+			return fmt.Errorf("Value must be at least %d", k.Min)
+		case math.IsInf(n, 0) || k.Max != 0 && n > float64(k.Max):
+			return errors.New("Value is too large")
+		}
+		return nil
+	}
+}
+
+// number is the value in force of a key that can be changed while the node runs. What another version has stored and cannot be read
+// counts as not there.
+func number[T any](n *Node, key string, atStart func(string) T, parse func(string) (T, error)) T {
+	if v, err := parse(n.catalog.BrokerValue(key)); err == nil {
+		return v
+	}
+	return atStart(key)
+}
+
+func parseInt(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
+
+func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
 
 func configType(t config.Type) catalog.ConfigType {
 	switch t {
