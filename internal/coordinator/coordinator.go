@@ -42,6 +42,7 @@ var ErrNoTopic = errors.New("coordinator: __consumer_offsets does not exist")
 const (
 	LiveGroupsMaxDefault   = 50_000
 	LiveMembersMaxDefault  = 100_000
+	MemberBytesMaxDefault  = 128 << 20
 	ParkedCallsMaxDefault  = 200_000
 	PendingBytesMaxDefault = 64 << 20
 )
@@ -60,6 +61,11 @@ type Limits struct {
 	// LiveMembersMax is how many members all groups have together. Above it who wants to become a member is answered
 	// GROUP_MAX_SIZE_REACHED.
 	LiveMembersMax int
+	// MemberBytesMax is how many bytes all members have told together: ids, metadata, assignments (group.Group.Bytes). Above it who
+	// wants to become a member, or as one to say more than before, is answered GROUP_MAX_SIZE_REACHED, and a leader that assigns more
+	// than before COORDINATOR_NOT_AVAILABLE, upon which it joins again. What is handled at the same moment, one request of each
+	// shard, may exceed it; so may what a load finds in the log.
+	MemberBytesMax int64
 	// ParkedCallsMax is how many requests wait for an answer. Above it others are answered COORDINATOR_LOAD_IN_PROGRESS.
 	ParkedCallsMax int
 	// PendingBytesMax is how many bytes of records wait to be durable and applied. Above it what would append more is answered
@@ -150,6 +156,9 @@ func (l *Limits) setDefaults() {
 	}
 	if l.LiveMembersMax <= 0 {
 		l.LiveMembersMax = LiveMembersMaxDefault
+	}
+	if l.MemberBytesMax <= 0 {
+		l.MemberBytesMax = MemberBytesMaxDefault
 	}
 	if l.ParkedCallsMax <= 0 {
 		l.ParkedCallsMax = ParkedCallsMaxDefault

@@ -448,8 +448,7 @@ func TestLargeRecord(t *testing.T) {
 	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 		for i := range 3 {
 			id := fmt.Sprintf("g%d", i)
-			req := joinRequest(id, "")
-			req.MemberID = ask[*kmsg.JoinGroupResponse](w, id, req).MemberID
+			req := joinRequest(id, ask[*kmsg.JoinGroupResponse](w, id, joinRequest(id, "")).MemberID)
 			req.Protocols[0].Metadata = append(req.Protocols[0].Metadata, make([]byte, 700_000)...)
 			r := ask[*kmsg.JoinGroupResponse](w, id, req)
 			sync := kmsg.NewPtrSyncGroupRequest()

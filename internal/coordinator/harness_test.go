@@ -493,8 +493,9 @@ func wantNothingLive(t *testing.T, w *world) {
 	t.Helper()
 	synctest.Wait()
 	u := &w.c.usage
-	if live, members, parked, bytes := u.live.Load(), u.members.Load(), u.parked.Load(), u.pendingBytes.Load(); live+members+parked+bytes != 0 {
-		t.Errorf("in memory: %d groups, %d members, %d calls, %d bytes", live, members, parked, bytes)
+	if live, members, parked, bytes := u.live.Load(), u.members.Load(), u.parked.Load(), u.pendingBytes.Load(); live+members+parked+bytes != 0 ||
+		u.memberBytes.Load() != 0 {
+		t.Errorf("in memory: %d groups, %d members with %d bytes, %d calls, %d bytes", live, members, u.memberBytes.Load(), parked, bytes)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Group handles JoinGroup, SyncGroup, Heartbeat, LeaveGroup and ConsumerGroupHeartbeat. It waits for no disk but for one look-up of a
 // group that is not in memory. The answer has the request's version. The request must not be changed afterwards; byte slices in it
-// that alias a frame are copied.
+// that alias a frame are copied, and those that nobody needs any more are taken out of it.
 func (c *Coordinator) Group(req kmsg.Request, groupID string, client group.Client) *Future {
 	c.o.Metrics.Requests.Inc()
 	if _, modern := req.(*kmsg.ConsumerGroupHeartbeatRequest); groupID == "" && !modern || len(groupID) > groupIDBytesMax {
@@ -33,10 +33,15 @@ func (c *Coordinator) Group(req kmsg.Request, groupID string, client group.Clien
 	if code != 0 {
 		return ready(refuse(req, code))
 	}
+	if code := c.grows(l, req, client); code != 0 {
+		s.settleLocked(l, now)
+		return ready(refuse(req, code))
+	}
 	f := s.parkLocked(groupID, func(code int16) kmsg.Response { return refuse(req, code) })
 	l.g.SetConfig(c.o.Config(groupID))
 	l.g.Step(now, f.call, req, client, c.o.Topics(), &s.mu.out)
 	s.settleLocked(l, now)
+	shed(req)
 	return f
 }
 
@@ -64,6 +69,32 @@ func (c *Coordinator) limited(req kmsg.Request) int16 {
 		return kerr.GroupMaxSizeReached.Code
 	}
 	return 0
+}
+
+// grows refuses what would make members hold more than all groups may.
+func (c *Coordinator) grows(l *live, req kmsg.Request, client group.Client) int16 {
+	n := l.g.Growth(req, client)
+	held := c.usage.memberBytes.Load()
+	if n <= 0 || held+n <= c.o.Limits.MemberBytesMax {
+		return 0
+	}
+	c.usage.refused(limitMemberBytes, held)
+	if _, assigns := req.(*kmsg.SyncGroupRequest); assigns {
+		return codeNotAvailable
+	}
+	return kerr.GroupMaxSizeReached.Code
+}
+
+// shed takes from a request that may be parked for minutes what can be large: what the group keeps of it is counted in
+// Limits.MemberBytesMax, and the rest, such as assignments of one who is not the leader, nobody reads again. What stays are names,
+// which the server counts while the request waits.
+func shed(req kmsg.Request) {
+	switch r := req.(type) {
+	case *kmsg.JoinGroupRequest:
+		r.Protocols = nil
+	case *kmsg.SyncGroupRequest:
+		r.GroupAssignment = nil
+	}
 }
 
 // overloaded refuses while too much waits.

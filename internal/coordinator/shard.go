@@ -42,6 +42,7 @@ type shard struct {
 type live struct {
 	g       *group.Group
 	members int64 // as counted in usage
+	bytes   int64 // the same
 	// unapplied are its appends that are not in the cold store yet, in order.
 	unapplied []*pending
 	// marked says that the cold store will name the group as one that has members.
@@ -142,6 +143,9 @@ func (s *shard) countLocked(l *live) {
 	n := int64(l.g.MembersCount())
 	s.c.usage.addMembers(n - l.members)
 	l.members = n
+	bytes := l.g.Bytes()
+	s.c.usage.addMemberBytes(bytes - l.bytes)
+	l.bytes = bytes
 }
 
 // parkLocked gives a request a call number and a future. The group's step follows.
@@ -224,7 +228,8 @@ func (s *shard) removeLocked(l *live) {
 	delete(s.mu.groups, l.g.ID())
 	s.c.usage.addLive(-1)
 	s.c.usage.addMembers(-l.members)
-	l.members = 0
+	s.c.usage.addMemberBytes(-l.bytes)
+	l.members, l.bytes = 0, 0
 }
 
 // appendLocked appends records of a group as one batch. They are kept until they are applied.

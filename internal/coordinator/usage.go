@@ -9,7 +9,7 @@ import (
 
 // usage counts what is bounded by Limits.
 type usage struct {
-	live, members, parked, pendingBytes atomic.Int64
+	live, members, memberBytes, parked, pendingBytes atomic.Int64
 
 	metrics *metrics.Groups
 	log     *slog.Logger
@@ -21,12 +21,13 @@ type limit int
 const (
 	limitGroups limit = iota
 	limitMembers
+	limitMemberBytes
 	limitCalls
 	limitBytes
 	limitsCount
 )
 
-var limitNames = [limitsCount]string{"groups in memory", "members of all groups", "requests that wait", "bytes of records that wait"}
+var limitNames = [limitsCount]string{"groups in memory", "members of all groups", "bytes of all members", "requests that wait", "bytes of records that wait"}
 
 // refused notes a refusal, and says so the first time.
 func (u *usage) refused(l limit, at int64) {
@@ -41,6 +42,12 @@ func (u *usage) addLive(n int64) { u.metrics.Live.Set(float64(u.live.Add(n))) }
 func (u *usage) addMembers(n int64) {
 	if n != 0 {
 		u.metrics.Members.Set(float64(u.members.Add(n)))
+	}
+}
+
+func (u *usage) addMemberBytes(n int64) {
+	if n != 0 {
+		u.metrics.MemberBytes.Set(float64(u.memberBytes.Add(n)))
 	}
 }
 

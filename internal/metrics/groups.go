@@ -12,6 +12,7 @@ type Groups struct {
 
 	Live           prometheus.Gauge // groups in memory
 	Members        prometheus.Gauge
+	MemberBytes    prometheus.Gauge // what members have told
 	ParkedCalls    prometheus.Gauge
 	PendingBytes   prometheus.Gauge // records that are not durable and applied yet
 	Requests       prometheus.Counter
@@ -34,6 +35,7 @@ func newGroups(f promauto.Factory) *Groups {
 		Cold:           newColdNamed(f, "group_cold", "the cold store of groups"),
 		Live:           f.NewGauge(gaugeOpts(s, "live", "Groups in memory.")),
 		Members:        f.NewGauge(gaugeOpts(s, "members", "Members of groups.")),
+		MemberBytes:    f.NewGauge(gaugeOpts(s, "member_bytes", "Ids, metadata and assignments of members.")),
 		ParkedCalls:    f.NewGauge(gaugeOpts(s, "parked_calls", "Requests of members that wait for others or for the disk.")),
 		PendingBytes:   f.NewGauge(gaugeOpts(s, "pending_bytes", "Group records appended and not yet durable and applied.")),
 		Requests:       f.NewCounter(counterOpts(s, "requests_total", "Requests of members and commits of offsets.")),
