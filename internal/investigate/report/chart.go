@@ -18,7 +18,8 @@ const (
 	chartWidth, chartHeight = 640, 260
 	left, right             = 78, 16
 	top, bottom             = 14, 34
-	ticks                   = 4 // on each axis, about
+	ticks                   = 4 // of values, about
+	timeTicks               = 3 // their labels must fit beside each other on a phone
 	barHeight               = 26
 	barsMax                 = 12
 )
@@ -105,13 +106,13 @@ func (s *svg) axes(fromTime, toTime, most float64, label func(float64) string, s
 	if toTime-fromTime > 4*86400 {
 		layout = "2 Jan"
 	}
-	for i := range ticks {
-		at := fromTime + (toTime-fromTime)*float64(i)/(ticks-1)
+	for i := range timeTicks {
+		at := fromTime + (toTime-fromTime)*float64(i)/(timeTicks-1)
 		anchor := "middle"
 		switch i {
 		case 0:
 			anchor = "start"
-		case ticks - 1:
+		case timeTicks - 1:
 			anchor = "end"
 		}
 		s.text("tick", anchor, x.of(at), chartHeight-bottom+18, time.Unix(int64(at), 0).UTC().Format(layout))
