@@ -48,11 +48,7 @@ func (c *Coordinator) expireLoop() {
 
 func (c *Coordinator) expire() {
 	for _, s := range c.all() {
-		now := time.Now()
-		expired := func(l *live, topic string, v *offsetValue) bool { return c.expired(l, topic, v, now) }
-		if s.sweepOffsets(expired, c.o.Metrics.OffsetsExpired.Add) != sweepCut {
-			s.sweepGroups()
-		}
+		c.expireShard(s)
 	}
 }
 
@@ -123,7 +119,7 @@ func (s *shard) sweepChunk(from []byte, remove func(*live, string, *offsetValue)
 	if s.enterLocked() != 0 {
 		return sweptChunk{end: sweepCut}
 	}
-	offsets, next, err := s.c.offsetsFrom(s.mu.p.Num(), from)
+	offsets, next, err := s.c.offsetsFrom(s.mu.p.Num(), []byte{spaceOffset}, from)
 	if err != nil {
 		s.c.warn("committed offsets could not be read", "error", err)
 		return sweptChunk{end: sweepCut}
@@ -175,9 +171,9 @@ func (s *shard) sweepGroupLocked(offsets []coldOffset, remove func(*live, string
 	}
 }
 
-// offsetsFrom returns a chunk of the offsets of all groups; one that cannot be read is passed over.
-func (c *Coordinator) offsetsFrom(num uint64, from []byte) (out []coldOffset, next []byte, err error) {
-	next, more, err := c.o.Store.ScanBytes(num, []byte{spaceOffset}, from, scanChunk, func(key, val []byte) ([]byte, error) {
+// offsetsFrom returns a chunk of the offsets whose keys begin with prefix; one that cannot be read is passed over.
+func (c *Coordinator) offsetsFrom(num uint64, prefix, from []byte) (out []coldOffset, next []byte, err error) {
+	next, more, err := c.o.Store.ScanBytes(num, prefix, from, scanChunk, func(key, val []byte) ([]byte, error) {
 		id, rest, err := splitCold(key)
 		if err != nil {
 			return nil, err
@@ -200,60 +196,22 @@ func (c *Coordinator) offsetsFrom(num uint64, from []byte) (out []coldOffset, ne
 	return out, next, err
 }
 
-// sweepGroups removes the groups that have neither members nor offsets.
-func (s *shard) sweepGroups() {
-	var from []byte
-	for more := true; more; {
-		var wait []*Future
-		var done bool
-		if from, wait, done = s.sweepGroupsChunk(from); !done {
-			return
-		}
-		for _, f := range wait {
-			if code, err := waitCode(s.c.ctx, f); err != nil || code != 0 {
-				return
-			}
-			s.c.o.Metrics.GroupsDeleted.Inc()
-		}
-		more = from != nil
-	}
-}
-
-func (s *shard) sweepGroupsChunk(from []byte) (next []byte, wait []*Future, done bool) {
-	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.enterLocked() != 0 {
-		return nil, nil, false
-	}
-	ids, next, err := s.c.groupIDs(s.mu.p.Num(), spaceGroup, from, scanChunk)
-	if err != nil {
-		s.c.warn("consumer groups could not be read", "error", err)
-		return nil, nil, false
-	}
-	for _, id := range ids {
-		if f := s.removeIfEmptyLocked(id, now); f != nil {
-			wait = append(wait, f)
-		}
-	}
-	return next, wait, true
-}
-
-// removeIfEmptyLocked removes a group without members and offsets (GroupMetadataManager.maybeDeleteGroup).
-func (s *shard) removeIfEmptyLocked(id string, now time.Time) *Future {
+// removeIfEmptyLocked removes a group without members and offsets (GroupMetadataManager.maybeDeleteGroup). Not ok: it could not be
+// looked at, or not be removed.
+func (s *shard) removeIfEmptyLocked(id string, now time.Time) (f *Future, ok bool) {
 	l, code := s.groupLocked(id, now)
 	if code != 0 {
-		return nil
+		return nil, false
 	}
 	defer s.settleLocked(l, now)
 	if l.g.DeleteAllowed() != 0 {
-		return nil
+		return nil, true
 	}
 	if some, err := s.hasOffsetsLocked(l); some || err != nil {
-		return nil
+		return nil, err == nil
 	}
-	f, _ := s.removeGroupLocked(l, now)
-	return f
+	f, code = s.removeGroupLocked(l, now)
+	return f, code == 0
 }
 
 // deletedTopic is a topic whose offsets are to be removed.

@@ -13,6 +13,7 @@ import (
 //	'g' len(2) group version(2) rest   -> value of a metadata record whose key is version, group, rest
 //	'o' len(2) group rest              -> value of an offset record whose key is version 1, group, rest: topic and partition
 //	'l' len(2) group                   -> empty: the group may have members
+//	'e', 'r'                           -> which group is to be looked at when: due.go
 //
 // Offset records of key version 0, of which Kafka still reads some, are the same key as those of version 1.
 const (

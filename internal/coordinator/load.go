@@ -203,7 +203,7 @@ func (c *Coordinator) loadGroups(index int32) ([]*group.Group, *partition.Partit
 		return nil, nil, err
 	}
 	p.SetTombstoneBound(func() int64 { return c.flushedUpTo(p.Num()) })
-	r := replay{c: c, p: p, batch: c.o.Store.NewBatch()}
+	r := replay{c: c, p: p, batch: c.o.Store.NewBatch(), dues: c.newDues(), began: time.Now().UnixMilli()}
 	defer r.batch.Close()
 	if err := r.run(); err != nil {
 		return nil, nil, err
@@ -217,6 +217,8 @@ type replay struct {
 	c     *Coordinator
 	p     *partition.Partition
 	batch *coldstate.Batch
+	dues  dues
+	began int64 // milliseconds since 1970
 }
 
 func (r *replay) run() error {
@@ -311,30 +313,32 @@ func (r *replay) record(rec batch.Record) error {
 			return err
 		}
 	}
-	id, err := putRecord(r.batch, num, group.Record{Key: rec.Key, Value: rec.Value}, r.c.o.Metrics)
-	if err == nil && id != "" && rec.Value != nil {
+	one := group.Record{Key: rec.Key, Value: rec.Value}
+	kind, id, err := putRecord(r.batch, num, one, r.c.o.Metrics)
+	if err != nil || kind == group.KindUnknown {
+		return nil
+	}
+	r.dues.put(r.batch, num, one, kind, id, r.began)
+	if kind != group.KindOffset && rec.Value != nil {
 		// It may have members; whether it has the load finds out.
 		r.batch.PutBytes(num, groupPrefix(spaceLive, id), nil)
 	}
 	return nil
 }
 
-// putRecord adds what a record does to the cold store. It returns the group if the record is one of its metadata.
-func putRecord(b *coldstate.Batch, num uint64, r group.Record, m *metrics.Groups) (metadataOf string, err error) {
+// putRecord adds what a record does to the cold store. It returns the kind of the record and its group.
+func putRecord(b *coldstate.Batch, num uint64, r group.Record, m *metrics.Groups) (kind group.Kind, id string, err error) {
 	key, kind, id, err := coldKey(r.Key)
 	if err != nil || key == nil {
 		m.BadRecords.Inc()
-		return "", err
+		return group.KindUnknown, "", err
 	}
 	if r.Value == nil {
 		b.DeleteBytes(num, key)
 	} else {
 		b.PutBytes(num, key, r.Value)
 	}
-	if kind == group.KindOffset {
-		id = ""
-	}
-	return id, nil
+	return kind, id, nil
 }
 
 // markedGroups returns the groups that have members, and removes the marks of those that have none.

@@ -178,11 +178,13 @@ func (q *queue) put(p *pending) error {
 	if p.stale() {
 		return nil
 	}
-	num := p.p.Num()
+	num, d, now := p.p.Num(), q.c.newDues(), time.Now().UnixMilli()
 	for _, r := range p.records {
-		if _, err := putRecord(q.batch, num, r, q.c.o.Metrics); err != nil {
+		kind, id, err := putRecord(q.batch, num, r, q.c.o.Metrics)
+		if err != nil || kind == group.KindUnknown {
 			continue // counted; whoever reads the log will pass over it as well
 		}
+		d.put(q.batch, num, r, kind, id, now)
 		if err := q.spill(); err != nil {
 			return err
 		}

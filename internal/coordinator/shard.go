@@ -31,6 +31,11 @@ type shard struct {
 		groups map[string]*live
 		calls  map[group.Call]*Future // whose answer no step has given yet
 		due    deadlines
+		// Of the sweep, see due.go: the group that it looks at, whether records of it were appended meanwhile, and the partition whose
+		// groups are known to have entries.
+		looking string
+		changed bool
+		indexed *partition.Partition
 		// Of the step that runs; reused.
 		out     group.Output
 		records []batch.Record
@@ -264,6 +269,9 @@ func (s *shard) appendLocked(l *live, records []group.Record, now time.Time) (*p
 		p.mark, l.marked = markOf(members), members
 	}
 	l.unapplied = append(l.unapplied, p)
+	if s.mu.looking == l.g.ID() {
+		s.mu.changed = true
+	}
 	s.c.usage.addPending(p.bytes)
 	s.c.queue.push(p)
 	return p, nil
