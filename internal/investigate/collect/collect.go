@@ -103,6 +103,7 @@ var sources = []source{
 	sourceConfigs,
 	sourceOffsets,
 	sourceCounter,
+	sourceTails,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.
