@@ -40,6 +40,11 @@ type Env struct {
 // usageError marks errors for which the way out is another command line.
 type usageError struct{ error }
 
+// exitError ends a command with an exit code of its own when it has said everything already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 // errFailed ends a command with exitFailed when it has said everything already.
 var errFailed = errors.New("failed")
 
@@ -65,9 +70,12 @@ func Run(ctx context.Context, env Env) int {
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	var code exitError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.As(err, &usage):
@@ -94,6 +102,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 	addServeFlags(root, env)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(env), newVersion(), newTopic(env), newGroup(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
+	root.AddCommand(newStorm(env))
 	return root
 }
 

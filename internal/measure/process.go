@@ -11,6 +11,7 @@ import (
 
 // Process is what the kernel knows of the broker (Linux).
 type Process struct {
+	Name     string
 	CPU      time.Duration
 	RSSBytes int64
 }
@@ -25,10 +26,14 @@ func ReadProcess(pid int) (Process, error) {
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return Process{}, fmt.Errorf("-broker-pid: %w", err)
+		return Process{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	// The name, in parentheses, may hold anything; the fields after it are numbers.
-	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+	opened, closed := strings.IndexByte(string(stat), '('), strings.LastIndexByte(string(stat), ')')
+	if opened < 0 || closed < opened {
+		return Process{}, fmt.Errorf("/proc/%d/stat is not understood", pid)
+	}
+	_, rest, _ := strings.Cut(string(stat[closed:]), " ")
 	fields := strings.Fields(rest)
 	const user, system, rssPages = 11, 12, 21
 	if len(fields) <= rssPages {
@@ -40,7 +45,7 @@ func ReadProcess(pid int) (Process, error) {
 			return Process{}, err
 		}
 	}
-	return Process{time.Duration(n[0]+n[1]) * clockTick, n[2] * int64(os.Getpagesize())}, nil
+	return Process{string(stat[opened+1 : closed]), time.Duration(n[0]+n[1]) * clockTick, n[2] * int64(os.Getpagesize())}, nil
 }
 
 // Print writes what happened between two readings, for each of a number of things done; 0: not for each.
