@@ -81,7 +81,7 @@ func fetchRequests(work []stretch, mostBytes int32) map[int32][][]stretch {
 func (s *step) fetch(ctx context.Context, broker int32, work []stretch, f func(fetched)) {
 	req := kmsg.NewPtrFetchRequest()
 	req.SessionID, req.SessionEpoch = 0, -1 // none (KIP-227): the broker remembers nothing of us
-	req.MaxWaitMillis, req.MinBytes = 0, 0
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 0, 0, 0
 	asked := make(map[string]map[int32]stretch, len(work))
 	topics := map[string]int{}
 	var most int64 = wholeBatch
