@@ -104,6 +104,7 @@ var sources = []source{
 	sourceOffsets,
 	sourceCounter,
 	sourceTails,
+	sourceClock,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.

@@ -240,6 +240,9 @@ type ClockPoint struct {
 	Offset    int64  `json:"offset"`
 	// Refined marks the points that were added around the first fit.
 	Refined bool `json:"refined,omitempty"`
+	// AtLeast: there was no newborn producer near that time, so this is the highest id of any: the counter had been there before.
+	// A mirror's own id on old records is the exception: that can be younger than the time.
+	AtLeast bool `json:"at_least,omitempty"`
 }
 
 // ProducerSet is what DescribeProducers said of one partition on one broker, counted.
@@ -322,15 +325,17 @@ type Fingerprint struct {
 
 // Attribution ties producer ids to who asked for them, from a log or a broker that remembers it.
 type Attribution struct {
-	From      string  `json:"from"` // "request log server.log", "ottla metrics", "redpanda connections"
-	ClientID  string  `json:"client_id,omitempty"`
-	Principal string  `json:"principal,omitempty"`
-	Address   string  `json:"address,omitempty"` // without the port
-	Software  string  `json:"software,omitempty"`
-	Topic     string  `json:"topic,omitempty"`
-	Inits     int64   `json:"inits"`    // InitProducerId requests counted
-	Produces  int64   `json:"produces"` // Produce requests counted
-	Seconds   float64 `json:"seconds"`  // over which time
+	From      string `json:"from"` // "request log server.log", "ottla metrics", "redpanda connections"
+	ClientID  string `json:"client_id,omitempty"`
+	Principal string `json:"principal,omitempty"`
+	Address   string `json:"address,omitempty"` // without the port
+	Software  string `json:"software,omitempty"`
+	Topic     string `json:"topic,omitempty"`
+	Inits     int64  `json:"inits"`    // InitProducerId requests counted
+	Produces  int64  `json:"produces"` // Produce requests counted
+	// Matched counts those inits whose producer id is that of a newborn producer in a tail of Topic.
+	Matched int64   `json:"matched,omitempty"`
+	Seconds float64 `json:"seconds"` // over which time
 }
 
 // BrokerMetrics are the values that a metrics endpoint gave for one broker, by Prometheus series name without labels
