@@ -21,7 +21,7 @@ func newCheck(env *Env) *cobra.Command {
 	c := &check{fs: env.FS}
 	cmd := &cobra.Command{
 		Use: "check DIR", Short: "Prove offline that a data directory agrees with itself", Args: wantArgs(1, 1, "one data directory"),
-		Long: `Prove offline that the segments, indexes, producer entries and the catalog of a data directory agree:
+		Long: `Prove offline that the segments, indexes, producer entries, consumer groups and the catalog of a data directory agree:
 every batch by its checksum, every index entry by the batch it points at, and every producer entry by
 reading the log once more. The broker must not be running. The exit code is 1 if anything is wrong.
 
@@ -49,15 +49,17 @@ type check struct {
 }
 
 type checkReport struct {
-	Directory  string         `json:"directory"`
-	ClusterID  string         `json:"cluster_id"`
-	Clean      bool           `json:"stopped_cleanly"`
-	Topics     int            `json:"topics"`
-	Partitions int            `json:"partitions"`
-	Batches    int64          `json:"batches"`
-	Entries    int64          `json:"producer_entries"`
-	Notes      []string       `json:"notes,omitempty"`
-	Problems   []checkProblem `json:"problems"`
+	Directory  string `json:"directory"`
+	ClusterID  string `json:"cluster_id"`
+	Clean      bool   `json:"stopped_cleanly"`
+	Topics     int    `json:"topics"`
+	Partitions int    `json:"partitions"`
+	Batches    int64  `json:"batches"`
+	Entries    int64  `json:"producer_entries"`
+	// GroupEntries is what the store of consumer groups holds: offsets, metadata, and what it has beside them.
+	GroupEntries int64          `json:"group_entries"`
+	Notes        []string       `json:"notes,omitempty"`
+	Problems     []checkProblem `json:"problems"`
 }
 
 type checkProblem struct {
@@ -132,7 +134,10 @@ func (c *check) all(ctx context.Context) error {
 		}
 	}
 	c.strays(names, owned)
-	return c.producers(ctx)
+	if err := c.producers(ctx); err != nil {
+		return err
+	}
+	return c.groups(ctx)
 }
 
 func (c *check) note(format string, args ...any) {
@@ -220,7 +225,7 @@ func (c *check) print() error {
 		}
 		fmt.Fprintf(w, "%s: %s%s\n", p.Where, p.Text, mark)
 	}
-	_, err := fmt.Fprintf(w, "%d topics, %d partitions, %d batches, %d producer entries: %d problems, %d repaired\n", c.report.Topics,
-		c.report.Partitions, c.report.Batches, c.report.Entries, len(c.report.Problems), len(c.report.Problems)-left)
+	_, err := fmt.Fprintf(w, "%d topics, %d partitions, %d batches, %d producer entries, %d entries of groups: %d problems, %d repaired\n", c.report.Topics,
+		c.report.Partitions, c.report.Batches, c.report.Entries, c.report.GroupEntries, len(c.report.Problems), len(c.report.Problems)-left)
 	return err
 }

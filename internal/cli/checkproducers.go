@@ -37,7 +37,7 @@ func (c *check) producers(ctx context.Context) error {
 	}
 	cold, err := node.OpenEntries(c.fs, dir, checkMemoryBytes)
 	if errors.Is(err, coldstate.ErrCorrupt) {
-		return c.damagedStore(dir, err)
+		return c.damagedStore(dir, node.ProducersDir, "the store of producer entries", err)
 	} else if err != nil {
 		return fmt.Errorf("store of producer entries: %w", err)
 	}
@@ -53,8 +53,8 @@ func (c *check) producers(ctx context.Context) error {
 	return errors.Join(err, cold.Close(), again.Close(), c.fs.RemoveAll(scratch))
 }
 
-func (c *check) damagedStore(dir string, damage error) error {
-	p := checkProblem{Where: node.ProducersDir, Text: fmt.Sprintf("the store of producer entries does not open: %v", damage), Repairable: true}
+func (c *check) damagedStore(dir, where, what string, damage error) error {
+	p := checkProblem{Where: where, Text: fmt.Sprintf("%s does not open: %v", what, damage), Repairable: true}
 	if c.repair {
 		if _, err := coldstate.MoveAside(c.fs, dir); err != nil {
 			return err

@@ -138,6 +138,7 @@ var anonymous = []struct {
 	{regexp.MustCompile(`"timestamp_ms":\d+`), `"timestamp_ms":<ms>`},
 	{regexp.MustCompile(`producer \d{9,}`), "producer <pid>"},
 	{regexp.MustCompile(`created-pid=\d+|pids=\[\d+,\d+\)`), "<pids>"},
+	{regexp.MustCompile(`(committed at|looked at at) \d+`), "$1 <ms>"},
 	{regexp.MustCompile(`last seen: \d+`), "last seen: <age>"},
 	{regexp.MustCompile(`(CreateTime|baseTimestamp|maxTimestamp|timestamp)(:? )\d+`), "$1$2<ms>"},
 	{regexp.MustCompile(`(producerId:? )\d+`), "$1<pid>"},

@@ -24,7 +24,8 @@ func newDump(env *Env) *cobra.Command {
 		Use: "dump FILE", Short: "Print any file of a data directory", Args: wantArgs(1, 1, "one file"),
 		Long: `Print any file of a data directory: the catalog (catalog.log), the files of a partition (.log, .index,
 .timeindex, leader-epoch-checkpoint, partition.metadata, log-start-offset), meta.properties, the marker of a
-clean stop, and the store of producer entries (the directory "producers", only while the broker is not running).`,
+clean stop, and, only while the broker is not running, the store of producer entries (the directory "producers")
+and that of groups (the directory "groups"). Records of __consumer_offsets are printed in words.`,
 		Example: "  ottla dump ottla-data/orders-0/00000000000000000000.log",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return dump(env.FS, args[0], cmd.OutOrStdout())
@@ -40,9 +41,11 @@ func dump(fsys disk.FS, name string, w io.Writer) error {
 	base := filepath.Base(filepath.Clean(name))
 	switch {
 	case info.Dir && base == node.ProducersDir:
-		return dumpProducers(fsys, name, w)
+		return dumpStore(fsys, name, w, dumpEntries)
+	case info.Dir && base == node.GroupsDir:
+		return dumpStore(fsys, name, w, dumpGroupEntries)
 	case info.Dir:
-		return fmt.Errorf("%s is a directory: name a file in it, or its %q", name, node.ProducersDir)
+		return fmt.Errorf("%s is a directory: name a file in it, or its %q or %q", name, node.ProducersDir, node.GroupsDir)
 	case base == catalog.JournalName:
 		return catalog.Dump(fsys, name, w)
 	case base == node.CleanMarker || base == "meta.properties":
@@ -52,11 +55,14 @@ func dump(fsys disk.FS, name string, w io.Writer) error {
 		}
 		return err
 	}
-	return seglog.DumpFile(fsys, name, w)
+	if err := seglog.DumpFile(fsys, name, w); err != nil || !isGroupSegment(name) {
+		return err
+	}
+	return dumpGroupSegment(fsys, name, w)
 }
 
-// dumpProducers prints the checkpoint and the entries of every partition.
-func dumpProducers(fsys disk.FS, dir string, w io.Writer) (err error) {
+// dumpStore prints the checkpoint and the entries of every partition.
+func dumpStore(fsys disk.FS, dir string, w io.Writer, entries func(*coldstate.Store, uint64, io.Writer) error) (err error) {
 	cold, err := node.OpenEntries(fsys, dir, checkMemoryBytes)
 	if err != nil {
 		return err
@@ -80,7 +86,7 @@ func dumpProducers(fsys disk.FS, dir string, w io.Writer) (err error) {
 			fmt.Fprintf(w, " checkpoint offset: %d segment: %d position: %d", c.Offset, c.SegmentBase, c.Position)
 		}
 		fmt.Fprintln(w)
-		return dumpEntries(cold, num, w)
+		return entries(cold, num, w)
 	})
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"regexp"
 	"strings"
 
 	"ottla/internal/config"
@@ -48,4 +50,26 @@ func (f *keyFlag) help() string {
 		text += " (default " + f.key.Default + ")"
 	}
 	return text
+}
+
+// goErrors are the words of Go's parsers in the errors of flags, and what is said instead.
+var goErrors = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`: strconv\.ParseBool: parsing ".*": invalid syntax$`), ": want true or false"},
+	{regexp.MustCompile(`: strconv\.\w+: parsing ".*": value out of range$`), ": the number is too large or too small"},
+	{regexp.MustCompile(`: strconv\.\w+: parsing ".*": invalid syntax$`), ": want a number"},
+	{regexp.MustCompile(`: time: .*$`), ": want a duration such as 30s or 5m"},
+}
+
+// flagError puts what is wrong with a flag into words that name no part of Go.
+func flagError(err error) error {
+	text := err.Error()
+	for _, g := range goErrors {
+		if g.pattern.MatchString(text) {
+			return errors.New(g.pattern.ReplaceAllLiteralString(text, g.text))
+		}
+	}
+	return err
 }

@@ -179,7 +179,8 @@ type resetOffset struct {
 
 // resetOffsets checks, plans, shows, and commits if told to.
 func (f *clientFlags) resetOffsets(ctx context.Context, cmd *cobra.Command, c groupClient, name string, r *resetFlags) error {
-	if err := c.checkInactive(ctx, name); err != nil {
+	isNew, err := c.checkInactive(ctx, name)
+	if err != nil {
 		return err
 	}
 	committed, err := c.FetchOffsets(ctx, name)
@@ -210,19 +211,25 @@ func (f *clientFlags) resetOffsets(ctx context.Context, cmd *cobra.Command, c gr
 			fmt.Fprintln(cmd.OutOrStdout(), "nothing was changed; --execute commits these offsets")
 		}
 	}
+	switch {
+	case isNew && r.execute:
+		fmt.Fprintf(cmd.ErrOrStderr(), "group %s did not exist: it is new, with these offsets\n", name)
+	case isNew:
+		fmt.Fprintf(cmd.ErrOrStderr(), "group %s does not exist: --execute makes it (`ottla group list` shows what there is)\n", name)
+	}
 	return f.finish(cmd, doc, errs)
 }
 
 // checkInactive refuses a group that consumes: its members would commit over it. A group that does not exist is made by the commit.
-func (c groupClient) checkInactive(ctx context.Context, name string) error {
-	described, errs := c.describeState(ctx, name)
-	if errs != nil {
-		return errs
+func (c groupClient) checkInactive(ctx context.Context, name string) (isNew bool, err error) {
+	described, err := c.describeState(ctx, name)
+	if err != nil {
+		return false, err
 	}
 	if described != "Empty" && described != "Dead" {
-		return fmt.Errorf("group %s: it is %s; offsets can only be reset while a group has no members", name, described)
+		return false, fmt.Errorf("group %s: it is %s; offsets can only be reset while a group has no members", name, described)
 	}
-	return nil
+	return described == "Dead", nil
 }
 
 func (c groupClient) describeState(ctx context.Context, name string) (string, error) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -19,6 +21,8 @@ const lineBytesMax = 64 << 20
 type produceFlags struct {
 	clientFlags
 	keySeparator string
+	nullValue    string
+	hasNullValue bool
 	headers      []string
 	partition    int32
 	acks         string
@@ -36,10 +40,14 @@ func newProduce(env *Env) *cobra.Command {
 		Use: "produce TOPIC", Short: "Write lines of stdin as records", Args: wantArgs(1, 1, "one topic name"),
 		Example:           "  echo 'alice:hello' | ottla produce greetings --key-separator :",
 		ValidArgsFunction: f.completeOneTopic,
-		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.hasNullValue = cmd.Flags().Changed("null-value")
+			return f.run(cmd, args[0])
+		},
 	}
 	f.add(cmd, env)
 	cmd.Flags().StringVar(&f.keySeparator, "key-separator", "", "what stands between key and value of a line; default: a line is a value without key")
+	cmd.Flags().StringVar(&f.nullValue, "null-value", "", "a value that is exactly this is written as null: in a compacted topic that deletes the key")
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "header of every record, key=value; repeatable")
 	cmd.Flags().Int32Var(&f.partition, "partition", -1, "partition to write to; -1: by key, or any")
 	cmd.Flags().StringVar(&f.acks, "acks", "all", "all: wait until stored safely; 1: until written; 0: do not wait")
@@ -97,6 +105,7 @@ func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
 	defer client.Close()
 	ctx, cancel := f.interruptible(cmd.Context())
 	defer cancel()
+	missing := f.topicMissing(ctx, topic)
 	p := &production{flags: f, cmd: cmd, cancel: cancel}
 	readErr := p.lines(ctx, client, headers)
 	if err := client.Flush(ctx); err != nil && readErr == nil {
@@ -107,10 +116,24 @@ func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
 	if f.output == outputText {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%d records written to %s\n", p.mu.written, topic)
 	}
+	if missing && p.mu.written > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "topic %s did not exist: the broker has created it with its defaults (auto.create.topics.enable)\n", topic)
+	}
 	if p.mu.err != nil {
 		return f.explain(brokerError("topic "+topic, p.mu.err, ""))
 	}
 	return readErr
+}
+
+// topicMissing says that the topic does not exist yet. Where that cannot be said, writing to it will tell what is wrong. It asks with a
+// client of its own, because that of the records would have the topic made by asking.
+func (f *produceFlags) topicMissing(ctx context.Context, topic string) (missing bool) {
+	_ = f.admin(ctx, func(ctx context.Context, admin *kadm.Client) error {
+		topics, err := admin.ListTopicsWithInternal(ctx, topic)
+		missing = err == nil && errors.Is(topics[topic].Err, kerr.UnknownTopicOrPartition)
+		return err
+	})
+	return missing
 }
 
 // production counts what was acknowledged and keeps the first failure, which ends the reading.
@@ -136,6 +159,9 @@ func (p *production) lines(ctx context.Context, client *kgo.Client, headers []kg
 				return fmt.Errorf("line %d has no %q between key and value", number, sep)
 			}
 			record.Key, record.Value = []byte(key), []byte(value)
+		}
+		if p.flags.hasNullValue && string(record.Value) == p.flags.nullValue {
+			record.Value = nil
 		}
 		if ctx.Err() != nil {
 			return nil // the failure that ended it is kept

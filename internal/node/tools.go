@@ -2,6 +2,7 @@ package node
 
 import (
 	"ottla/internal/coldstate"
+	"ottla/internal/coordinator"
 	"ottla/internal/disk"
 	"ottla/internal/metrics"
 )
@@ -10,3 +11,15 @@ import (
 func OpenEntries(fs disk.FS, dir string, memoryBytes int64) (*coldstate.Store, error) {
 	return coldstate.Open(coldstate.Options{FS: fs, Dir: dir, MemoryBytes: memoryBytes, OnFatal: func(error) {}, Metrics: metrics.New().Cold})
 }
+
+// GroupsDir is the name of the store of groups and committed offsets in a data directory, OffsetsTopic the topic it is made from.
+const (
+	GroupsDir    = groupsDir
+	OffsetsTopic = coordinator.Topic
+)
+
+// GroupRecordText says in words what a record of OffsetsTopic is.
+func GroupRecordText(key, value []byte) string { return coordinator.RecordText(key, value) }
+
+// GroupEntryText says in words what an entry of the store of groups is.
+func GroupEntryText(key, value []byte) string { return coordinator.EntryText(key, value) }
