@@ -68,7 +68,7 @@ func Run(ctx context.Context, env Env) int {
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	var code exitError
 	switch {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, env Env) int {
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(env.Stderr, "ottla: %v\nSee `ottla --help`.\n", err)
+		fmt.Fprintf(env.Stderr, "ottla: %v\nSee `%s --help`.\n", err, cmd.CommandPath())
 		return exitUsage
 	default:
 		fmt.Fprintf(env.Stderr, "ottla: %v\n", err)
@@ -100,7 +100,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 		SilenceUsage:  true,
 	}
 	addServeFlags(root, env)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.AddCommand(newServe(env), newVersion(), newTopic(env), newGroup(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
 	root.AddCommand(newStorm(env))
 	return root
