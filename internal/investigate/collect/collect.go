@@ -105,6 +105,7 @@ var sources = []source{
 	sourceCounter,
 	sourceTails,
 	sourceClock,
+	sourceSets,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.
