@@ -24,6 +24,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // what was asked for did not work, or check found problems
 	exitUsage  = 2 // the command line makes no sense
+	// exitUsage64 is that of commands for which 2 is a verdict (EX_USAGE of sysexits.h).
+	exitUsage64 = 64
 )
 
 // Env is everything that a command has from the outside.
@@ -39,6 +41,9 @@ type Env struct {
 
 // usageError marks errors for which the way out is another command line.
 type usageError struct{ error }
+
+// usage64Error is a usageError of a command whose exit code for it is exitUsage64.
+type usage64Error struct{ error }
 
 // exitError ends a command with an exit code of its own when it has said everything already.
 type exitError int
@@ -70,12 +75,16 @@ func Run(ctx context.Context, env Env) int {
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
+	var usage64 usage64Error
 	var code exitError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
+	case errors.As(err, &usage64):
+		fmt.Fprintf(env.Stderr, "ottla: %v\nSee `%s --help`.\n", err, cmd.CommandPath())
+		return exitUsage64
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.As(err, &usage):
@@ -102,6 +111,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 	addServeFlags(root, env)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.AddCommand(newServe(env), newVersion(), newTopic(env), newGroup(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
+	root.AddCommand(newAutopsy(env))
 	root.AddCommand(newStorm(env))
 	return root
 }

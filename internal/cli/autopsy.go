@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ottla/internal/investigate/autopsy"
+	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/report"
+)
+
+type autopsyFlags struct {
+	heap, version, output, failOn string
+	markdown, verbose             bool
+	colour                        string
+	width                         int
+}
+
+const autopsyLong = `Find out why a broker died, or is about to, from what is left of it. No running cluster is needed.
+
+Files are told apart by their content and may be mixed freely; gzip is read too, directories are walked:
+
+  class histograms     jcmd PID GC.class_histogram, jmap -histo; several of one broker give the rate
+  heap dumps           .hprof, also one that was cut when the disk was full
+  producer snapshots   NNN.snapshot, or the whole log directory
+  log segments         the batch headers of NNN.log
+  text logs            server.log, controller.log, logs of the garbage collector
+  the metadata log     segments and checkpoints of __cluster_metadata
+  -                    standard input
+
+All are taken as of one broker. Times in text logs are taken as UTC. Exit codes: 0 healthy, 1 armed, 2 storm, 3 inconclusive,
+64 usage or files that cannot be found. --fail-on storm makes 1 and 3 a 0, --fail-on armed makes 3 a 0.`
+
+func newAutopsy(env *Env) *cobra.Command {
+	f := autopsyFlags{}
+	cmd := &cobra.Command{
+		Use: "autopsy FILE...", Short: "Find out from a dead broker's files which topic leaked producers", Long: autopsyLong,
+		Example: "  jcmd PID GC.class_histogram | ottla autopsy --heap 6g -\n  ottla autopsy java_pid1.hprof.gz /var/log/kafka/server.log* /var/lib/kafka/data",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage64Error{errors.New("ottla autopsy wants files or directories")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), env, args, cmd.OutOrStdout())
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{err} })
+	flags := cmd.Flags()
+	flags.StringVar(&f.heap, "heap", "", "the broker's -Xmx, as in 6g")
+	flags.StringVar(&f.version, "kafka-version", "", "Kafka's version, as in 3.6, where the files do not tell it")
+	flags.StringVarP(&f.output, "output", "o", outputText, "text or json")
+	flags.BoolVar(&f.markdown, "markdown", false, "print Markdown for a ticket")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "also every number with its source, and what was read")
+	flags.StringVar(&f.colour, "color", "auto", "auto, always or never")
+	flags.IntVar(&f.width, "width", 0, "columns of the terminal (default 100)")
+	flags.StringVar(&f.failOn, "fail-on", "any", "which verdicts make an exit code: storm, armed, inconclusive or any (all of them), never")
+	return cmd
+}
+
+func (f *autopsyFlags) run(ctx context.Context, env *Env, args []string, w io.Writer) error {
+	given, err := f.given()
+	if err != nil {
+		return usage64Error{err}
+	}
+	style := report.Style{Colour: f.coloured(env), Width: f.width, Verbose: f.verbose}
+	e, err := autopsy.Read(ctx, args, autopsy.Options{Tool: "ottla " + version(), Now: time.Now(), Given: given, Stdin: env.Stdin, Progress: progress(env.Stderr)})
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		return usage64Error{err}
+	} else if err != nil {
+		return err
+	}
+	r := autopsy.Judge(e)
+	switch {
+	case f.output == outputJSON:
+		err = autopsy.JSON(w, r)
+	case f.markdown:
+		err = autopsy.Markdown(w, r)
+	default:
+		err = autopsy.Terminal(w, r, style)
+	}
+	if err != nil {
+		return err
+	}
+	if code := f.exit(r.Level); code != exitOK {
+		return exitError(code)
+	}
+	return nil
+}
+
+var failOn = []string{"any", "inconclusive", "armed", "storm", "never"}
+
+func (f *autopsyFlags) given() (autopsy.Given, error) {
+	g := autopsy.Given{Version: f.version}
+	if f.heap != "" {
+		n, err := autopsy.ParseSize(f.heap)
+		if err != nil {
+			return g, fmt.Errorf("--heap %s: %w", f.heap, err)
+		}
+		g.HeapBytes = n
+	}
+	if !slices.Contains(failOn, f.failOn) {
+		return g, fmt.Errorf("--fail-on %s: one of %s", f.failOn, strings.Join(failOn, ", "))
+	}
+	if f.output != outputText && f.output != outputJSON {
+		return g, fmt.Errorf("--output %s: text or json", f.output)
+	}
+	if f.output == outputJSON && f.markdown {
+		return g, errors.New("--markdown and --output json are two answers: choose one")
+	}
+	if f.colour != "auto" && f.colour != "always" && f.colour != "never" {
+		return g, fmt.Errorf("--color %s: auto, always or never", f.colour)
+	}
+	return g, nil
+}
+
+// exit is the exit code of a level under --fail-on.
+func (f *autopsyFlags) exit(l diagnose.Level) int {
+	fails := map[string][]diagnose.Level{
+		"any": {diagnose.Armed, diagnose.Storm, diagnose.Inconclusive}, "inconclusive": {diagnose.Armed, diagnose.Storm, diagnose.Inconclusive},
+		"armed": {diagnose.Armed, diagnose.Storm}, "storm": {diagnose.Storm},
+	}
+	if slices.Contains(fails[f.failOn], l) {
+		return l.Exit()
+	}
+	return exitOK
+}
+
+// coloured follows the flag, then NO_COLOR, then whether standard output is a terminal.
+func (f *autopsyFlags) coloured(env *Env) bool {
+	switch f.colour {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	for _, kv := range env.Environ {
+		if name, value, _ := strings.Cut(kv, "="); name == "NO_COLOR" && value != "" || kv == "TERM=dumb" {
+			return false
+		}
+	}
+	return isTerminal(env.Stdout)
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// progress writes one line, over and over, if standard error is a terminal.
+func progress(w io.Writer) func(path string, pass string, done, of int64) {
+	if !isTerminal(w) {
+		return nil
+	}
+	return func(path, pass string, done, of int64) {
+		if done >= of {
+			fmt.Fprint(w, "\r\x1b[K")
+			return
+		}
+		fmt.Fprintf(w, "\r\x1b[K%s: %s, %.0f %%", report.Clean(path), pass, 100*float64(done)/float64(max(1, of)))
+	}
+}

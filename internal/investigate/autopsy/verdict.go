@@ -1,0 +1,266 @@
+package autopsy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/report"
+)
+
+// others looks for the other things that fill a heap.
+func (f *facts) others() {
+	if f.hist == nil {
+		return
+	}
+	total := float64(max(1, f.hist.Total.Bytes))
+	for i := range causes {
+		c := &causes[i]
+		n := f.hist.simple(c.classes...)
+		if n.Objects == 0 {
+			continue
+		}
+		o := Other{ID: c.id, Name: c.name, Objects: n.Objects, Bytes: max(float64(n.Objects)*c.weight, float64(n.Bytes)), Status: diagnose.Absent}
+		o.Share = min(1, o.Bytes/total)
+		switch {
+		case o.Share > otherFound && n.Objects > c.many/100:
+			o.Status = diagnose.Found
+		case o.Share > otherHalf && n.Objects > c.many/100 || n.Objects >= c.many:
+			o.Status = diagnose.Half
+		}
+		if o.Status != diagnose.Absent {
+			o.Means, o.Next = c.means, c.next
+		}
+		f.r.Others = append(f.r.Others, o)
+	}
+	if bytes := f.hist.Classes["[B"]; float64(bytes.Bytes) > otherFound*max(total, float64(f.r.Heap.Max), buffersLeast) {
+		f.r.Others = append(f.r.Others, Other{ID: "buffers", Name: "byte arrays", Objects: bytes.Objects, Bytes: float64(bytes.Bytes), Share: float64(bytes.Bytes) / total, Status: diagnose.Half,
+			Means: "requests and responses in memory, or decompression", Next: "queued.max.request.bytes, socket.request.max.bytes, RequestQueueSize"})
+	}
+	slices.SortStableFunc(f.r.Others, func(a, b Other) int { return cmp.Compare(b.Bytes, a.Bytes) })
+}
+
+// buffersLeast: on a smaller heap a broker's usual buffers look large, in bytes.
+const buffersLeast = 2 << 30
+
+// level is the verdict in one word.
+func (f *facts) level() {
+	h := &f.r.Heap
+	fills := h.Share > shareFound || h.UntilFull >= 0 && h.UntilFull < fullSoon
+	recreated := f.horseman("H1").Status
+	ottla := len(f.e.Ottla) > 0 && f.hist == nil
+	switch {
+	case ottla:
+		f.r.Level = diagnose.Healthy
+	case h.Entries < 0 && !f.found("H4b") && !f.found("H5"):
+		f.r.Level = diagnose.Inconclusive
+		if f.r.Births.Known && f.r.Births.PerSecond >= birthsFound {
+			f.r.Level = diagnose.Armed
+		}
+	case f.found("H1") && f.found("H2") && fills:
+		f.r.Level = diagnose.Storm
+	case f.found("H1") || f.found("H4b") || f.found("H5") || fills:
+		f.r.Level = diagnose.Armed
+	case recreated == diagnose.Half && f.horseman("H3").Status != diagnose.Absent:
+		f.r.Level = diagnose.Armed
+	case h.LowerBound && f.hist != nil:
+		f.r.Level = diagnose.Inconclusive
+	default:
+		f.r.Level = diagnose.Healthy
+	}
+	f.r.Exit = f.r.Level.Exit()
+}
+
+// sentence says it all in one.
+func (f *facts) sentence() {
+	h := &f.r.Heap
+	switch {
+	case len(f.e.Ottla) > 0 && f.hist == nil:
+		f.r.Sentence = "No danger: this is a data directory of Ottla, which keeps producers' entries on disk and only a bounded number of them in memory."
+		if f.found("H1") {
+			f.r.Sentence += " An application does make a new producer for every few records, though: " + f.where() + "."
+		}
+	case h.Entries < 0:
+		f.r.Sentence = "Nothing that was given shows producers' entries, so there is no verdict on them."
+	case f.r.Level == diagnose.Healthy && f.other() != nil:
+		o := f.other()
+		f.r.Sentence = fmt.Sprintf("Not producers (%s entries, %s): it is %s, %s of them, about %s, %s of what is on the heap.",
+			report.Count(float64(h.Entries)), report.Percent(h.Share), o.Name, report.Count(float64(o.Objects)), report.Bytes(o.Bytes), report.Percent(o.Share))
+	case f.r.Level == diagnose.Healthy:
+		f.r.Sentence = fmt.Sprintf("No producer leak: %s%s entries of producers take %s, %s of %s.", f.atLeast(), report.Count(float64(h.Entries)), report.Bytes(h.Bytes), report.Percent(h.Share), h.ShareOf)
+	default:
+		f.r.Sentence = f.leak()
+	}
+	f.details()
+}
+
+func (f *facts) atLeast() string {
+	if f.r.Heap.LowerBound {
+		return "at least "
+	}
+	return ""
+}
+
+// other is the largest other cause that is found.
+func (f *facts) other() *Other {
+	for i := range f.r.Others {
+		if f.r.Others[i].Status == diagnose.Found {
+			return &f.r.Others[i]
+		}
+	}
+	return nil
+}
+
+func (f *facts) leak() string {
+	h := &f.r.Heap
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s entries of producers take %s, %s of %s", f.atLeast(), report.Count(float64(h.Entries)), report.Bytes(h.Bytes), report.Percent(h.Share), h.ShareOf)
+	if f.found("H1") {
+		b.WriteString(": producers that were used once and thrown away")
+	}
+	if where := f.where(); where != "" {
+		b.WriteString("; " + where)
+	}
+	b.WriteString(".")
+	s := b.String()
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// where names the topics and partitions that hold most of the entries.
+func (f *facts) where() string {
+	if len(f.r.Suspects) == 0 {
+		return ""
+	}
+	top := &f.r.Suspects[0]
+	names, share := f.suspectTopics()
+	s := fmt.Sprintf("topic %s holds %s of them", names[0], report.Percent(share[names[0]]))
+	if top.Topic == "" {
+		return fmt.Sprintf("they are in %s", top.Name)
+	}
+	parts := 0
+	for i := range f.r.Suspects {
+		if f.r.Suspects[i].Topic == names[0] {
+			parts++
+		}
+	}
+	if parts == 1 {
+		s = fmt.Sprintf("partition %s holds %s of them", top.Name, report.Percent(top.Share))
+	} else {
+		s += fmt.Sprintf(", in %d partitions", parts)
+	}
+	if top.PIDMin >= 0 {
+		s += fmt.Sprintf(" (producer ids %d to %d)", top.PIDMin, top.PIDMax)
+	}
+	return s
+}
+
+// details are further sentences: the death, the rate, the date.
+func (f *facts) details() {
+	h, b := &f.r.Heap, &f.r.Births
+	say := func(format string, args ...any) { f.r.Details = append(f.r.Details, fmt.Sprintf(format, args...)) }
+	if h.Died {
+		say("It ran out of memory at %s (%s).", report.Clock(h.DiedAt), h.DiedHow)
+	}
+	if b.Known && b.PerSecond > 0 {
+		say("New producers: %s (%s).", report.Rate(b.PerSecond), b.How)
+	}
+	if !b.Onset.IsZero() {
+		s := fmt.Sprintf("It began at %s: %s before, %s since", report.Clock(b.Onset), report.Rate(b.Before), report.Rate(b.After))
+		var names []string
+		for _, t := range f.r.NewTopics {
+			names = append(names, t.Name)
+		}
+		if len(names) > 0 {
+			s += "; topics made since shortly before: " + strings.Join(names, ", ")
+		}
+		say("%s.", s)
+	}
+	if h.UntilFull >= 0 && !h.FullAt.IsZero() {
+		say("The heap of %s is full at %s if it goes on so (%s).", report.Bytes(float64(h.Max)), report.Clock(h.FullAt), h.GrowthHow)
+	} else if h.Known && h.PerSecond > 0 && f.r.Level != diagnose.Healthy {
+		say("Entries grow by %s (%s).", report.Rate(h.PerSecond), h.GrowthHow)
+	}
+}
+
+// blind says what could not be seen and what would show it.
+func (f *facts) blind() {
+	add := func(source string, state evidence.State, why, matters string) {
+		f.r.Blind = append(f.r.Blind, diagnose.Blind{Source: source, State: state, Why: why, Matters: matters})
+	}
+	if f.r.Heap.Max == 0 {
+		add("-Xmx", evidence.Skipped, "no input says how large the heap may be: --heap 6g", "the share of the heap, and the date when it is full")
+	}
+	if f.hist == nil {
+		add("heap", evidence.Skipped, "no histogram (jcmd PID GC.class_histogram) and no heap dump was given", "what else is on the heap")
+	}
+	if len(f.r.Suspects) == 0 && f.r.Heap.Entries > 0 {
+		add("partitions", evidence.Skipped, "a histogram has no names: the log directory, a heap dump or server.log has", "which topic it is")
+	}
+	if !f.direct && f.r.Heap.Entries > 0 {
+		add("entries", evidence.Skipped, "no entry was looked into: snapshots, segments or a heap dump show them", "how often a producer was used, producer ids, dates")
+	}
+	if !f.r.Heap.Known && f.r.Heap.Entries > 0 {
+		add("growth", evidence.Skipped, "one look at one moment: a second histogram an hour later gives the rate", "how fast it grows")
+	}
+	for i := range f.e.Dumps {
+		if d := &f.e.Dumps[i]; d.Cut != "" {
+			add("heap dump", evidence.Partly, d.Path+": "+d.Cut, "all counts of it are lower bounds")
+		}
+	}
+	if n := len(f.e.Problems) + int(f.e.ProblemsLeftOut); n > 0 {
+		add("files", evidence.Partly, fmt.Sprintf("%d problems, the first: %s: %s", n, f.e.Problems[0].Path, f.e.Problems[0].Text), "what is in them")
+	}
+}
+
+// ledger lists the numbers with their sources.
+func (f *facts) ledger() {
+	h, b := &f.r.Heap, &f.r.Births
+	add := func(name string, value float64, unit, source, how string) {
+		f.r.Ledger = append(f.r.Ledger, diagnose.Number{Name: name, Value: value, Unit: unit, Source: source, How: how})
+	}
+	if h.Entries >= 0 {
+		add("entries of producers", float64(h.Entries), "", h.Source, "")
+		add("bytes of one entry", h.EntryBytes, "bytes", h.EntryHow, "entry, node, key, deque, batches")
+		add("bytes of all entries", h.Bytes, "bytes", "computed", "entries x bytes of one")
+		add("share", h.Share, "share", "computed", "of "+h.ShareOf)
+	}
+	if h.BatchesPerEntry >= 0 {
+		add("batches per entry", h.BatchesPerEntry, "", h.Source, "BatchMetadata over entries")
+	}
+	if h.Max > 0 {
+		add("heap, at most", float64(h.Max), "bytes", h.MaxSource, "")
+	}
+	if h.Used > 0 {
+		add("heap, in use", float64(h.Used), "bytes", h.UsedSource, "")
+	}
+	if h.Known {
+		add("growth", h.PerSecond, "/s", h.GrowthHow, "")
+	}
+	if b.Known {
+		add("births", b.PerSecond, "/s", b.How, "")
+	}
+	if b.Ever >= 0 {
+		add("producers ever made, about", float64(b.Ever), "ids", "the highest producer id seen", "")
+	}
+	if c := &f.content; c.Entries > 0 {
+		add("entries looked into", float64(c.Entries), "", "snapshots or heap dump", "")
+		add("epoch 0", float64(c.EpochZero), "", "snapshots or heap dump", "")
+		if c.OneBatch >= 0 {
+			add("one batch", float64(c.OneBatch), "", "snapshots or heap dump", "last sequence = offset delta, in epoch 0")
+		}
+		add("last sequence 0", float64(c.SequenceZero), "", "snapshots or heap dump", "one record was all")
+		add("dated in the future", float64(c.Future), "", "snapshots or heap dump", "")
+		for i, n := range c.Ages {
+			name := "older than 30 days"
+			if i < len(evidence.AgeLimits) {
+				name = "younger than " + report.Seconds(evidence.AgeLimits[i].Seconds())
+			}
+			if n > 0 {
+				add("last write "+name, float64(n), "", "snapshots or heap dump", "before the newest of its partition")
+			}
+		}
+	}
+}
