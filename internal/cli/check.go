@@ -165,13 +165,49 @@ func (c *check) log(t catalog.TopicView, p catalog.PartitionView, names []string
 			return fmt.Errorf("repair of %s: %w", p.Dir, err)
 		}
 	}
+	damaged := map[string]bool{}
 	for _, found := range problems {
+		if !found.Repairable && strings.HasSuffix(found.File, ".log") && !damaged[found.File] {
+			damaged[found.File] = true
+			c.adviseDamaged(t, p, filepath.Join(dir, found.File))
+		}
 		c.problem(checkProblem{
 			Where: filepath.Join(p.Dir, found.File), Text: found.Text, Repairable: found.Repairable,
 			Repaired: c.repair && found.Repairable && !slices.Contains(left, found),
 		})
 	}
+	if err := c.missingIndexes(p); err != nil {
+		return err
+	}
 	return c.topicID(t, p)
+}
+
+// adviseDamaged says how to go on after records that nothing can bring back.
+func (c *check) adviseDamaged(t catalog.TopicView, p catalog.PartitionView, file string) {
+	partition := strings.TrimPrefix(p.Dir, t.Name+"-")
+	c.note("records of %s are damaged, and no repair touches them: copy the file back from a backup, or have consumers go on behind them; "+
+		"`ottla dump %s` shows the offsets of the last batch that can be told, "+
+		"`ottla group reset-offsets GROUP --topic %s:%s --to-offset OFFSET --execute` moves a group", p.Dir, file, t.Name, partition)
+}
+
+// missingIndexes tells of segments without an index.
+func (c *check) missingIndexes(p catalog.PartitionView) error {
+	names, err := c.fs.List(filepath.Join(c.dir, p.Dir))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		base, isLog := strings.CutSuffix(name, ".log")
+		if !isLog {
+			continue
+		}
+		for _, suffix := range []string{".index", ".timeindex"} {
+			if !slices.Contains(names, base+suffix) {
+				c.note("%s is missing: it is made again from the log when the broker needs it", filepath.Join(p.Dir, base+suffix))
+			}
+		}
+	}
+	return nil
 }
 
 // topicID compares the directory's own idea of its topic with the catalog's.

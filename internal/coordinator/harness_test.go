@@ -162,7 +162,8 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 		w.o.config = config
 	}
 	if w.o.configOf == nil {
-		w.o.configOf = func(string) *group.Config { return w.o.config }
+		all := w.o.config
+		w.o.configOf = func(string) *group.Config { return all }
 	}
 	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
 		return w, err
