@@ -162,8 +162,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 		w.o.config = config
 	}
 	if w.o.configOf == nil {
-		all := w.o.config
-		w.o.configOf = func(string) *group.Config { return all }
+		w.o.configOf = always(w.o.config)
 	}
 	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
 		return w, err
@@ -209,6 +208,11 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 }
 
 var config = groupConfig()
+
+// always gives all groups one configuration.
+func always(c *group.Config) func(string) *group.Config {
+	return func(string) *group.Config { return c }
+}
 
 // openCold opens a cold store; a damaged one makes way for a new one, as the node does it.
 func openCold(fs disk.FS, dir string, memory int64, m *metrics.Cold) (*coldstate.Store, error) {
