@@ -106,6 +106,8 @@ var sources = []source{
 	sourceTails,
 	sourceClock,
 	sourceSets,
+	sourceTransactions,
+	sourceACLs,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.
