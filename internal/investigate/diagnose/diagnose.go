@@ -255,21 +255,23 @@ func Diagnose(s *evidence.Scan) *Verdict {
 
 // LifeOf is how long an entry lives on this cluster, for collectors that have to ask for offsets at now minus that life.
 func LifeOf(c *evidence.Cluster, brokers []evidence.Broker, given evidence.Given) StateLife {
-	return StateLife{}
+	return lifeOf(c, brokers, given).StateLife
 }
 
 // RefineClock says at which times (ms since 1970) the producer-id clock should be read once more to narrow the onset,
 // at most most of them; none if there is no kink to narrow. points are in the order of their times.
-func RefineClock(points []evidence.ClockPoint, brokers int, most int) []int64 { return nil }
+func RefineClock(points []evidence.ClockPoint, brokers int, most int) []int64 {
+	return refineClock(points, brokers, most)
+}
 
 // SuspectTopics names the topics that a scan's first round of tails points to, worst first, at most most: where the second
 // round and the costly sources should look.
-func SuspectTopics(s *evidence.Scan, most int) []string { return nil }
+func SuspectTopics(s *evidence.Scan, most int) []string { return suspectTopics(s, most) }
 
 // EntryBytes is what one (partition, producer) entry with batches remembered batches costs on a broker's heap, in bytes.
 // version is Kafka's ("3.6", empty: the newest); heap of 32 GiB and more has no compressed object pointers.
 func EntryBytes(version string, batches float64, heapMax int64, compactHeaders bool) float64 {
-	return 0
+	return entryBytes(parseRelease(version), batches, heapMax, compactHeaders)
 }
 
 // Fix is the verdict on a remedy that was applied between two scans.

@@ -1,0 +1,7 @@
+package diagnose
+
+type birthFacts struct {
+	exact            bool
+	seconds          float64
+	perSecond, error float64
+}
