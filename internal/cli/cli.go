@@ -112,6 +112,7 @@ Without a command it serves, like "ottla serve": on 127.0.0.1:9092, with its dat
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.AddCommand(newServe(env), newVersion(), newTopic(env), newGroup(env), newProduce(env), newConsume(env), newCheck(env), newDump(env))
 	root.AddCommand(newAutopsy(env))
+	root.AddCommand(newInvestigate(env))
 	root.AddCommand(newStorm(env))
 	return root
 }

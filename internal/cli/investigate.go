@@ -1,0 +1,393 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ottla/internal/investigate/autopsy"
+	"ottla/internal/investigate/collect"
+	"ottla/internal/investigate/connection"
+	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/report"
+)
+
+// exitNoConnection is for a cluster of which no broker answered.
+const exitNoConnection = 4
+
+const investigateLong = `Find out whether applications leak producers on a Kafka cluster, which ones, since when, and when brokers run out of memory.
+
+It only reads, under budgets of bytes and requests, except that it asks for a few producer ids; --dry-run prints what it
+would ask and which permissions that takes. What may not be read is left out, and the verdict says what it lacks.
+
+How to connect is taken from the environment (KAFKA_BOOTSTRAP_SERVERS, KAFKA_SASL_JAAS_CONFIG and the like; RPK_BROKERS,
+RPK_USER and the like), a Java client.properties (--config), -X KEY=VALUE as rpk takes it, and --bootstrap; later ones win.
+
+Exit codes: 0 healthy, 1 armed, 2 storm, 3 inconclusive, 4 cannot connect, 64 usage. --fail-on storm makes 1 and 3 a 0,
+--fail-on armed makes 3 a 0. With --verify-fix: 0 the fix works, 1 it is not to be seen yet, 2 it does not, 3 cannot tell.`
+
+type investigateFlags struct {
+	connectionFlags
+	o    collect.Options
+	heap string
+
+	dryRun, verbose, noColor, quiet bool
+	record, replay                  string
+	verifyFix                       []string
+	output, html, markdown, failOn  string
+	width                           int
+}
+
+// connectionFlags say how to connect, for commands that take more than a bootstrap address.
+type connectionFlags struct {
+	bootstrap, config string
+	x                 []string
+}
+
+func (f *connectionFlags) add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVarP(&f.bootstrap, "bootstrap", "b", "", "broker to ask first, HOST:PORT, several separated by commas (default "+defaultBootstrap+")")
+	p.StringVar(&f.config, "config", "", "a Java client.properties: addresses, SASL, TLS")
+	p.StringArrayVarP(&f.x, "x", "X", nil, "KEY=VALUE as rpk takes it: brokers, user, pass, sasl.mechanism, tls.enabled, tls.ca, ...; or a key of a client.properties; repeatable")
+}
+
+// settings merges all sources, later ones winning. Its errors are about the command line.
+func (f *connectionFlags) settings(environ []string) (*connection.Settings, error) {
+	s := &connection.Settings{}
+	s.Environ(environ)
+	if f.config != "" {
+		if err := s.File(f.config); err != nil {
+			return nil, fmt.Errorf("--config: %w", err)
+		}
+	}
+	for _, x := range f.x {
+		if err := s.Flag(x); err != nil {
+			return nil, fmt.Errorf("-X: %w", err)
+		}
+	}
+	if f.bootstrap != "" {
+		s.Bootstrap(f.bootstrap)
+	}
+	if len(s.Brokers) == 0 {
+		s.Bootstrap(defaultBootstrap)
+	}
+	return s, nil
+}
+
+func newInvestigate(env *Env) *cobra.Command {
+	f := investigateFlags{}
+	cmd := &cobra.Command{
+		Use: "investigate", Short: "Find a producer leak on any Kafka cluster: which application, since when, how long the heap lasts", Long: investigateLong,
+		Example: "  ottla investigate -b kafka1.example.com:9092 --heap 6g\n  ottla investigate --config client.properties --html report.html --record scan.json.gz\n" +
+			"  ottla investigate --replay scan.json.gz -o json\n  ottla investigate -b kafka1.example.com:9092 --verify-fix before.json.gz",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 && len(f.verifyFix) == 0 {
+				return usage64Error{fmt.Errorf("ottla investigate takes no arguments, got %q", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.verifyFix = append(f.verifyFix, args...)
+			return f.run(cmd, env)
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{err} })
+	f.connectionFlags.add(cmd)
+	f.addScan(cmd)
+	f.addOutput(cmd)
+	return cmd
+}
+
+func (f *investigateFlags) addScan(cmd *cobra.Command) {
+	p, o := cmd.Flags(), &f.o
+	p.SortFlags = false
+	p.StringVar(&f.heap, "heap", "", "-Xmx of each broker, as in 6g: no protocol tells it")
+	p.StringVar(&o.Given.Version, "kafka-version", "", "Kafka's version, as in 3.6.2, where you know better than the APIs tell")
+	p.BoolVar(&o.Given.CompactHeaders, "compact-headers", false, "brokers run with -XX:+UseCompactObjectHeaders")
+	p.Int64Var(&o.BytesMax, "max-bytes", collect.DefaultBytesMax, "read at most so many bytes")
+	p.Int64Var(&o.RequestsMax, "max-requests", collect.DefaultRequestsMax, "send at most so many requests")
+	p.DurationVar(&o.TimeMax, "max-time", collect.DefaultTimeMax, "end after so long with what was seen")
+	p.DurationVar(&o.Timeout, "timeout", collect.DefaultTimeout, "how long to wait for one answer")
+	p.DurationVar(&o.Interval, "interval", collect.DefaultInterval, "time between the two readings that make a rate")
+	p.Int64Var(&o.SetMax, "set-max", collect.DefaultSetMax, "list the producers of a partition only if it cannot have more, by its offsets")
+	p.StringSliceVar(&o.Only, "only", nil, "ask only these sources: "+strings.Join(collect.SourceNames(), ", "))
+	p.StringSliceVar(&o.Skip, "skip", nil, "do not ask these sources")
+	p.StringArrayVar(&o.Topics, "topic", nil, "look at this topic only; repeatable")
+	p.BoolVar(&o.ShowIDs, "show-ids", false, "do not mask transactional ids and header values")
+	p.StringArrayVar(&o.MetricsURLs, "metrics", nil, "a broker's Prometheus endpoint: heap and live producers; repeatable")
+	p.StringArrayVar(&o.LogFiles, "logs", nil, "a request log or an authorizer log of a broker: who asks for producer ids; repeatable")
+	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be asked, and ask nothing but API versions and metadata")
+	p.StringVar(&f.record, "record", "", "save what was seen to a file, for --replay and --verify-fix (.gz: compressed)")
+	p.StringVar(&f.replay, "replay", "", "judge a recorded scan instead of a cluster")
+	p.StringArrayVar(&f.verifyFix, "verify-fix", nil, "an earlier recorded scan: say whether what was done since then works; repeatable")
+	names := cobra.FixedCompletions(collect.SourceNames(), cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("only", names)
+	_ = cmd.RegisterFlagCompletionFunc("skip", names)
+}
+
+func (f *investigateFlags) addOutput(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVarP(&f.output, "output", "o", outputText, "output: text or json")
+	p.StringVar(&f.html, "html", "", "also write the report as one self-contained page")
+	p.StringVar(&f.markdown, "markdown", "", "also write the report as Markdown to a file; without =FILE, print it instead of text")
+	p.Lookup("markdown").NoOptDefVal = "-"
+	p.BoolVarP(&f.verbose, "verbose", "v", false, "also every number with its source, and what became of each source")
+	p.BoolVar(&f.noColor, "no-color", false, "no colours (also with NO_COLOR in the environment, and where output is no terminal)")
+	p.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
+	p.IntVar(&f.width, "width", 0, "columns of the terminal (default 100)")
+	p.StringVar(&f.failOn, "fail-on", "any", "which verdicts make an exit code: storm, armed, inconclusive or any (all of them), never")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failOnLevels, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses what makes no sense before anything is asked.
+func (f *investigateFlags) check() error {
+	if f.heap != "" {
+		n, err := autopsy.ParseSize(f.heap)
+		if err != nil {
+			return fmt.Errorf("--heap %s: %w", f.heap, err)
+		}
+		f.o.Given.HeapBytes = n
+	}
+	o := &f.o
+	switch {
+	case !slices.Contains(failOnLevels, f.failOn):
+		return fmt.Errorf("--fail-on %q: allowed: %s", f.failOn, strings.Join(failOnLevels, ", "))
+	case f.output != outputText && f.output != outputJSON:
+		return fmt.Errorf("--output %q: allowed: %s, %s", f.output, outputText, outputJSON)
+	case f.output == outputJSON && f.markdown == "-":
+		return errors.New("--markdown and --output json are two answers: choose one, or give --markdown a file")
+	case f.replay != "" && (f.dryRun || f.record != ""):
+		return errors.New("--replay asks no cluster: --dry-run and --record make no sense with it")
+	case o.BytesMax <= 0 || o.RequestsMax <= 0 || o.TimeMax <= 0 || o.Timeout <= 0 || o.Interval <= 0 || o.SetMax <= 0:
+		return errors.New("limits must be above 0")
+	}
+	for _, name := range slices.Concat(o.Only, o.Skip) {
+		if !slices.Contains(collect.SourceNames(), name) {
+			return fmt.Errorf("no source is called %q: there are %s", name, strings.Join(collect.SourceNames(), ", "))
+		}
+	}
+	return nil
+}
+
+func (f *investigateFlags) run(cmd *cobra.Command, env *Env) error {
+	if err := f.check(); err != nil {
+		return usage64Error{err}
+	}
+	earlier, err := readScans(f.verifyFix)
+	if err != nil {
+		return usage64Error{err}
+	}
+	if f.dryRun {
+		return f.plan(cmd, env)
+	}
+	scan, err := f.scan(cmd, env)
+	if err != nil {
+		return err
+	}
+	if len(earlier) > 0 {
+		return f.printFix(cmd.OutOrStdout(), diagnose.VerifyFix(append(earlier, scan)))
+	}
+	v := diagnose.Diagnose(scan)
+	if err := f.print(cmd.OutOrStdout(), env, v); err != nil {
+		return err
+	}
+	return exitOf(failExit(f.failOn, v.Level))
+}
+
+// scan asks the cluster, or reads what was recorded.
+func (f *investigateFlags) scan(cmd *cobra.Command, env *Env) (*evidence.Scan, error) {
+	if f.replay != "" {
+		scan, err := readScan(f.replay)
+		if err != nil {
+			return nil, usage64Error{err}
+		}
+		f.give(&scan.Given)
+		return scan, nil
+	}
+	ctx, cancel, err := f.connect(cmd, env)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	bar := newScanProgress(cmd.ErrOrStderr(), f.quiet)
+	f.o.Progress = bar.show
+	scan, err := collect.Scan(ctx, f.o)
+	bar.end()
+	if err != nil {
+		return nil, connectionFailure(cmd.ErrOrStderr(), err)
+	}
+	if f.record != "" {
+		if err := writeScan(f.record, scan); err != nil {
+			return nil, err
+		}
+	}
+	return scan, nil
+}
+
+// give puts what the command line says over what was said when the scan was recorded.
+func (f *investigateFlags) give(g *evidence.Given) {
+	if f.o.Given.HeapBytes > 0 {
+		g.HeapBytes = f.o.Given.HeapBytes
+	}
+	if f.o.Given.Version != "" {
+		g.Version = f.o.Given.Version
+	}
+	g.CompactHeaders = g.CompactHeaders || f.o.Given.CompactHeaders
+}
+
+// connect completes the options. The context ends at the first signal: what was seen until then is judged.
+func (f *investigateFlags) connect(cmd *cobra.Command, env *Env) (context.Context, context.CancelFunc, error) {
+	settings, err := f.settings(env.Environ)
+	if err != nil {
+		return nil, nil, usage64Error{err}
+	}
+	if f.o.Client, err = settings.Options(); err != nil {
+		return nil, nil, usage64Error{err}
+	}
+	if n := len(settings.Ignored); n > 0 && f.verbose {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ottla: not used from %s: %s\n", f.config, strings.Join(settings.Ignored, ", "))
+	}
+	f.o.Bootstrap, f.o.Tool = settings.Brokers, "ottla "+version()
+	ctx, cancel := (&clientFlags{env: env}).interruptible(cmd.Context())
+	return ctx, cancel, nil
+}
+
+// connectionFailure says why and what to look at, and ends with the exit code of its own.
+func connectionFailure(w io.Writer, err error) error {
+	var connect *collect.ErrConnect
+	if !errors.As(err, &connect) {
+		return usage64Error{err}
+	}
+	fmt.Fprintf(w, "ottla: %v\n", err)
+	return exitError(exitNoConnection)
+}
+
+func (f *investigateFlags) plan(cmd *cobra.Command, env *Env) error {
+	ctx, cancel, err := f.connect(cmd, env)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	plan, err := collect.PlanFor(ctx, f.o)
+	if err != nil {
+		return connectionFailure(cmd.ErrOrStderr(), err)
+	}
+	w := cmd.OutOrStdout()
+	if f.output == outputJSON {
+		return printJSON(w, plan)
+	}
+	fmt.Fprintf(w, "%d brokers, %d topics, %d partitions. At most %s and %d requests in all:\n\n", plan.Brokers, plan.Topics, plan.Partitions, size(plan.BytesMax), plan.RequestsMax)
+	var rows [][]string
+	for _, p := range plan.Steps {
+		row := []string{p.Source, fmt.Sprint(p.Requests), size(p.Bytes), p.Permissions, p.What}
+		if p.Skipped != "" {
+			row = []string{p.Source, "-", "-", "", p.Skipped}
+		}
+		rows = append(rows, row)
+	}
+	return table(w, []string{"SOURCE", "REQUESTS", "BYTES", "PERMISSIONS", "WHAT"}, rows)
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
+func (f *investigateFlags) print(w io.Writer, env *Env, v *diagnose.Verdict) error {
+	for _, out := range []struct {
+		path  string
+		print func(io.Writer, *diagnose.Verdict) error
+	}{{f.html, report.HTML}, {f.markdown, report.Markdown}} {
+		if out.path != "" && out.path != "-" {
+			if err := writeFile(out.path, func(w io.Writer) error { return out.print(w, v) }); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case f.output == outputJSON:
+		return report.JSON(w, v)
+	case f.markdown == "-":
+		return report.Markdown(w, v)
+	}
+	return report.Terminal(w, v, report.Style{Colour: f.coloured(env), Width: f.width, Verbose: f.verbose})
+}
+
+// coloured follows the flag, then NO_COLOR, then whether standard output is a terminal.
+func (f *investigateFlags) coloured(env *Env) bool {
+	for _, kv := range env.Environ {
+		if name, value, _ := strings.Cut(kv, "="); name == "NO_COLOR" && value != "" || kv == "TERM=dumb" {
+			return false
+		}
+	}
+	return !f.noColor && onTerminal(env.Stdout)
+}
+
+func onTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func (f *investigateFlags) printFix(w io.Writer, fix *diagnose.Fix) error {
+	if f.output == outputJSON {
+		if err := report.FixJSON(w, fix); err != nil {
+			return err
+		}
+		return exitOf(fix.Exit)
+	}
+	fmt.Fprintf(w, "%s\n\n", report.Clean(fix.Sentence))
+	var rows [][]string
+	for _, p := range fix.Points {
+		rows = append(rows, []string{p.At.Format(time.RFC3339), fmt.Sprint(p.Entries), fmt.Sprint(p.Predicted), fmt.Sprintf("%.2f/s", p.Births), p.Source})
+	}
+	if err := table(w, []string{"AT", "ENTRIES", "PREDICTED", "BIRTHS", "SOURCE"}, rows); err != nil {
+		return err
+	}
+	if !fix.Done.IsZero() {
+		fmt.Fprintf(w, "\nThe last leaked entry is gone at %s, if it goes on so.\n", fix.Done.Format(time.RFC3339))
+	}
+	return exitOf(fix.Exit)
+}
+
+var failOnLevels = []string{"any", "inconclusive", "armed", "storm", "never"}
+
+// failExit is the exit code of a level under --fail-on.
+func failExit(failOn string, l diagnose.Level) int {
+	silent := map[string][]diagnose.Level{
+		"storm": {diagnose.Armed, diagnose.Inconclusive},
+		"armed": {diagnose.Inconclusive},
+		"never": {diagnose.Armed, diagnose.Inconclusive, diagnose.Storm},
+	}
+	if slices.Contains(silent[failOn], l) {
+		return exitOK
+	}
+	return l.Exit()
+}
+
+func exitOf(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return exitError(code)
+}
