@@ -40,7 +40,7 @@ type clock struct {
 	first   map[*evidence.Partition]int64 // date of the oldest record, ms since 1970
 	spacing int64                         // ms between probes
 	mu      sync.Mutex
-	taken   []evidence.ClockPoint
+	taken   map[int64][]evidence.ClockPoint // by the time that was asked for
 }
 
 // probe reads some partitions of one leader at one time.
@@ -61,7 +61,7 @@ func runClock(ctx context.Context, s *step) error {
 			idempotent[t.Topic] = true
 		}
 	}
-	c := &clock{step: s}
+	c := &clock{step: s, taken: map[int64][]evidence.ClockPoint{}}
 	c.first = s.firstTimes(ctx, suspects, idempotent)
 	c.choose(suspects)
 	now := s.now().UnixMilli()
@@ -159,7 +159,7 @@ func (c *clock) fromTails() {
 		}
 		chosen := slices.ContainsFunc(c.parts, func(p *evidence.Partition) bool { return p.Topic == t.Topic && p.Index == t.Partition })
 		if best.PID >= 0 && chosen {
-			c.taken = append(c.taken, best)
+			c.taken[t.At.UnixMilli()] = append(c.taken[t.At.UnixMilli()], best)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (c *clock) probe(ctx context.Context, broker int32, pr probe) {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.taken = append(c.taken, evidence.ClockPoint{
+			c.taken[pr.at] = append(c.taken[pr.at], evidence.ClockPoint{
 				Time: h.MaxTimestamp, PID: h.ProducerID, Topic: f.part.Topic, Partition: f.part.Index, Offset: h.BaseOffset, Refined: pr.refined, AtLeast: !born,
 			})
 		})
@@ -225,15 +225,27 @@ func (c *clock) refine(ctx context.Context) {
 	}
 }
 
-// points are the readings in the order of their times, each once.
+// points are the readings in the order of their times. Of those of one time only the highest newborn producer's is kept, if
+// there is one: beside it the others say nothing.
 func (c *clock) points() []evidence.ClockPoint {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	slices.SortFunc(c.taken, func(a, b evidence.ClockPoint) int {
+	var out []evidence.ClockPoint
+	for _, some := range c.taken {
+		best := -1
+		for i, p := range some {
+			if !p.AtLeast && (best < 0 || p.PID > some[best].PID) {
+				best = i
+			}
+		}
+		if best >= 0 {
+			some = some[best : best+1]
+		}
+		out = append(out, some...)
+	}
+	slices.SortFunc(out, func(a, b evidence.ClockPoint) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
-	c.taken = slices.CompactFunc(c.taken, func(a, b evidence.ClockPoint) bool {
+	out = slices.CompactFunc(out, func(a, b evidence.ClockPoint) bool {
 		return a.Time == b.Time && a.PID == b.PID && a.Topic == b.Topic && a.Partition == b.Partition
 	})
-	return slices.Clone(c.taken[:min(len(c.taken), evidence.ClockPointsMax)])
+	return out[:min(len(out), evidence.ClockPointsMax)]
 }

@@ -108,6 +108,7 @@ var sources = []source{
 	sourceSets,
 	sourceTransactions,
 	sourceACLs,
+	sourceMetrics,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.

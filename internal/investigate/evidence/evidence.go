@@ -338,8 +338,21 @@ type Attribution struct {
 	Seconds float64 `json:"seconds"` // over which time
 }
 
-// BrokerMetrics are the values that a metrics endpoint gave for one broker, by Prometheus series name without labels
-// (summed over labels). Only series in a short list are kept: heap, live entries, producer-id requests.
+// The names of values that a metrics endpoint gave: the same whatever its exporter calls them.
+const (
+	MetricHeapMax         = "heap_max_bytes"
+	MetricHeapUsed        = "heap_used_bytes"
+	MetricHeapAfterGC     = "heap_after_gc_bytes"    // of the old generation
+	MetricProducerIDs     = "producer_ids"           // live entries; Kafka's ProducerIdCount
+	MetricEvicted         = "producer_ids_evicted"   // since the start, by Redpanda's limit
+	MetricIssued          = "producer_ids_issued"    // since the start
+	MetricInits           = "init_producer_id_total" // requests since the start
+	MetricProduces        = "produce_total"          // requests since the start
+	MetricMemoryUsed      = "memory_used_bytes"      // where there is no JVM heap: Redpanda's allocator, Ottla's producer state
+	MetricMemoryAvailable = "memory_available_bytes" // Redpanda: what may still be allocated; Ottla: the budget of the producer state
+)
+
+// BrokerMetrics are the values that a metrics endpoint gave for one broker, by the Metric* names, summed over labels.
 type BrokerMetrics struct {
 	Broker int32              `json:"broker"` // -1 if the endpoint does not say
 	URL    string             `json:"url"`
