@@ -173,7 +173,7 @@ func knowsExpiration(scan *evidence.Scan) (known, asked bool) {
 }
 
 // vendorOf names the implementation and the observation that tells. Every Apache Kafka since 2.2 offers ElectLeaders,
-// AlterReplicaLogDirs, delegation tokens and transactions, whatever is switched on.
+// AlterReplicaLogDirs and transactions, whatever is switched on; since 4.0 all have DescribeQuorum and delegation tokens.
 func vendorOf(scan *evidence.Scan, apis map[int16]int16, odd string) (evidence.Vendor, string) {
 	id := scan.Cluster.ID
 	offers := func(k kmsg.Key) bool { _, ok := apis[int16(k)]; return ok }
@@ -188,18 +188,22 @@ func vendorOf(scan *evidence.Scan, apis map[int16]int16, odd string) (evidence.V
 	switch {
 	case offers(kmsg.DescribeProducers) && offers(kmsg.ListTransactions) && !offers(kmsg.AddPartitionsToTxn):
 		return evidence.VendorOttla, "describes producers but has no transactions"
-	case offers(kmsg.AddPartitionsToTxn) && !offers(kmsg.ElectLeaders) && !offers(kmsg.AlterReplicaLogDirs) && !offers(kmsg.CreateDelegationToken) &&
+	case offers(kmsg.AddPartitionsToTxn) && !offers(kmsg.ElectLeaders) && !offers(kmsg.AlterReplicaLogDirs) &&
 		offers(kmsg.IncrementalAlterConfigs) && offers(kmsg.DescribeLogDirs):
-		return evidence.VendorRedpanda, "has transactions but neither ElectLeaders, AlterReplicaLogDirs nor delegation tokens"
+		return evidence.VendorRedpanda, "has transactions but neither ElectLeaders nor AlterReplicaLogDirs"
 	case id == "kfake":
 		return evidence.VendorKfake, "the cluster id is kfake"
-	case offers(kmsg.IncrementalAlterConfigs) && (!offers(kmsg.AlterReplicaLogDirs) || !offers(kmsg.CreateDelegationToken) || !offers(kmsg.AddPartitionsToTxn)):
+	case offers(kmsg.IncrementalAlterConfigs) && (!offers(kmsg.AlterReplicaLogDirs) || !offers(kmsg.ElectLeaders) || !offers(kmsg.AddPartitionsToTxn)),
+		apis[int16(kmsg.Metadata)] >= metadataKRaft && (!offers(kmsg.DescribeQuorum) || !offers(kmsg.CreateDelegationToken)):
 		return evidence.VendorUnknown, "lacks APIs that every Apache Kafka of its age offers"
 	case odd != "":
 		return evidence.VendorUnknown, "offers " + odd
 	}
 	return evidence.VendorKafka, "offers all that Apache Kafka of its age does, and nothing that others added"
 }
+
+// metadataKRaft is the version of Metadata that came with Kafka 4.0, of which all brokers have KRaft.
+const metadataKRaft = 13
 
 // AutoMQ's own APIs, in its fork of Kafka's protocol.
 const (
