@@ -108,7 +108,9 @@ var sources = []source{
 	sourceSets,
 	sourceTransactions,
 	sourceACLs,
+	sourceFingerprint,
 	sourceMetrics,
+	sourceLogs,
 }
 
 // SourceNames are the names of all sources, for --only and --skip.
