@@ -67,6 +67,7 @@ type Given struct {
 	HeapBytes      int64  `json:"heap_bytes,omitempty"`      // -Xmx of each broker; 0 if not said
 	Version        string `json:"version,omitempty"`         // "3.6.2"; overrides what the API versions tell
 	CompactHeaders bool   `json:"compact_headers,omitempty"` // brokers run with compact object headers (JDK 25)
+	ClientConfig   string `json:"client_config,omitempty"`   // path of the client.properties, for commands to paste; never its content
 }
 
 // Vendor names an implementation of the protocol.
