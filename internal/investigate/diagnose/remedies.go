@@ -181,7 +181,7 @@ func (t *treatment) rules() string {
 
 func (t *treatment) refuseFuture(topic string) Remedy {
 	key, risk := "message.timestamp.after.max.ms", "records dated more than an hour ahead are refused: their writer gets INVALID_TIMESTAMP"
-	if !t.versions.known() || t.versions.someBelow(3, 6) {
+	if unknown := !t.versions.least.known() && !t.versions.most.known(); unknown || t.versions.someBelow(3, 6) {
 		key, risk = "message.timestamp.type", "the broker's time replaces the one that applications gave; consumers see another date"
 	}
 	setting := key + "=3600000"
