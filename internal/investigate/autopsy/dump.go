@@ -70,6 +70,7 @@ func readHeapDump(f *file, nowMs int64, progress func(pass string) func(int64) e
 	hist.At, hist.AtHow, hist.Cut = first.time, "heap dump", cut != ""
 	out.All = *h.all.done()
 	out.All.OneBatch, out.FirstBatches = h.oneBatch(hist), max(h.firstBatch, h.all.OneBatch)
+	out.IDs = h.everyone.count()
 	h.partitions(out)
 	out.EntryBytes = h.entryBytes(hist, shape)
 	return out, hist, nil
@@ -88,9 +89,13 @@ func pass(f opener, v dumpVisitor, begin func(*dumpReader), progress func(int64)
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	var broken error // of the stream: a gzip that is cut
-	d, err = readDump(&watched{in, &broken}, v, begin, progress)
+	defer func() { _ = in.Close() }() // read only
+	var broken error                  // of the stream: a gzip that is cut
+	stream := io.Reader(&watched{in, &broken})
+	if s, ok := in.(io.Seeker); ok {
+		stream = seekable{stream, s}
+	}
+	d, err = readDump(stream, v, begin, progress)
 	switch {
 	case errors.Is(err, errCut):
 		if broken != nil {
@@ -107,24 +112,22 @@ func pass(f opener, v dumpVisitor, begin func(*dumpReader), progress func(int64)
 
 // watched keeps the error that ended a stream, where that was not its end.
 type watched struct {
-	io.ReadCloser
+	io.Reader
 	broken *error
 }
 
 func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.ReadCloser.Read(b)
+	n, err := w.Reader.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
 		*w.broken = err
 	}
 	return n, err
 }
 
-// Seek lets a dump that is not compressed be read with gaps.
-func (w *watched) Seek(offset int64, whence int) (int64, error) {
-	if s, ok := w.ReadCloser.(io.Seeker); ok {
-		return s.Seek(offset, whence)
-	}
-	return 0, errors.ErrUnsupported
+// seekable is a stream that can be read with gaps: a file that is not compressed.
+type seekable struct {
+	io.Reader
+	io.Seeker
 }
 
 // resolve follows the managers to their maps, names, tables, nodes and entries, one step a pass.

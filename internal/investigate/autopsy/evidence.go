@@ -51,9 +51,12 @@ type Evidence struct {
 	Histograms []Histogram `json:"histograms,omitempty"`
 	Dumps      []Dump      `json:"dumps,omitempty"`
 	Partitions []Partition `json:"partitions,omitempty"`
-	Logs       []TextLog   `json:"logs,omitempty"`
-	Metadata   *Metadata   `json:"metadata,omitempty"`
-	Ottla      []string    `json:"ottla,omitempty"` // data directories of Ottla
+	// OneBatchIDs are the different producer ids that wrote one batch, of all partitions together: one producer that
+	// writes once to each of a hundred partitions counts once.
+	OneBatchIDs int64     `json:"one_batch_ids"`
+	Logs        []TextLog `json:"logs,omitempty"`
+	Metadata    *Metadata `json:"metadata,omitempty"`
+	Ottla       []string  `json:"ottla,omitempty"` // data directories of Ottla
 }
 
 // Given is what the administrator said on the command line.
@@ -246,6 +249,8 @@ type Dump struct {
 	EntryBytes float64 `json:"entry_bytes"`
 	// FirstBatches are remembered batches that began at sequence 0.
 	FirstBatches int64 `json:"first_batches"`
+	// IDs are the different producer ids of all entries.
+	IDs int64 `json:"ids"`
 	// All sums up every entry's own fields; OneBatch of it is a lower bound.
 	All Producers `json:"all"`
 	// Partitions are those with entries, the largest first; Of is how many partitions the broker has.

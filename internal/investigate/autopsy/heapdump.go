@@ -135,6 +135,7 @@ type heap struct {
 	leftOut  int64
 
 	all        *tally
+	everyone   distinct
 	firstBatch int64 // batches that began at sequence 0
 	batchTimes bool  // entries have no time of their own: it is that of batches
 
@@ -302,7 +303,9 @@ func (c *census) instance(id, classID uint64, fields []byte) {
 		c.managers = append(c.managers, manager{producers: i.ref("producers"), topicRef: i.ref("topicPartition"), entries: -1})
 	case kindEntry:
 		i.layout = c.layoutOf(k)
-		c.all.add(c.entry(i))
+		e := c.entry(i)
+		c.all.add(e)
+		c.everyone.add(e.pid)
 	case kindBatch:
 		i.layout = c.layoutOf(k)
 		c.batch(i)

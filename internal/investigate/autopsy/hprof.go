@@ -14,6 +14,7 @@ const (
 	tagLoadClass   = 0x02
 	tagHeapDump    = 0x0c
 	tagHeapSegment = 0x1c
+	tagHeapEnd     = 0x2c
 
 	subRootUnknown   = 0xff
 	subRootJNIGlobal = 0x01
@@ -107,6 +108,7 @@ type dumpReader struct {
 	v        dumpVisitor
 	c        classDump
 	damage   []string // at most damageMax
+	open     bool     // segments were read, and not yet the mark of their end
 	progress func(at int64) error
 	reported int64
 }
@@ -134,6 +136,9 @@ func readDump(in io.Reader, v dumpVisitor, begin func(*dumpReader), progress fun
 			}
 		}
 		if !d.need(1) {
+			if d.open {
+				return d, d.cut("the end, whose mark is missing")
+			}
 			return d, nil
 		}
 		if !d.need(9) {
@@ -262,7 +267,10 @@ func (d *dumpReader) record(tag byte, length int64) error {
 		d.forward(int(length))
 		return nil
 	case tagHeapDump, tagHeapSegment:
+		d.open = tag == tagHeapSegment
 		return d.segment(length)
+	case tagHeapEnd:
+		d.open = false
 	}
 	if !d.skip(length) {
 		return d.cut(fmt.Sprintf("a record of type %#x", tag))

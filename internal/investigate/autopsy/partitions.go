@@ -50,7 +50,7 @@ func (r *reader) readSnapshots(files []*file) []Snapshot {
 	for i, j := range order {
 		sorted[i] = out[j]
 		if i == len(order)-1 || i == 0 || i == len(order)/2 || files[j].gzip {
-			r.openSnapshot(files[j], &sorted[i])
+			r.openSnapshot(files[j], &sorted[i], i == len(order)-1)
 		}
 		if sorted[i].Damaged != "" {
 			r.problem(sorted[i].Path, "%s", sorted[i].Damaged)
@@ -59,7 +59,7 @@ func (r *reader) readSnapshots(files []*file) []Snapshot {
 	return sorted
 }
 
-func (r *reader) openSnapshot(f *file, s *Snapshot) {
+func (r *reader) openSnapshot(f *file, s *Snapshot, newest bool) {
 	if r.snapshots += f.size; r.snapshots > snapshotsBudget {
 		return // counted by its size
 	}
@@ -72,7 +72,11 @@ func (r *reader) openSnapshot(f *file, s *Snapshot) {
 		s.Damaged = err.Error()
 		return
 	}
-	content, err := readSnapshot(h, now.UnixMilli())
+	var once *distinct
+	if newest {
+		once = &r.once
+	}
+	content, err := readSnapshot(h, now.UnixMilli(), once)
 	_ = h.Close() // read only
 	if errors.Is(err, errNoSnapshot) {
 		s.Damaged, s.Entries = err.Error(), 0
@@ -109,6 +113,11 @@ func (r *reader) readSegments(files []*file) *Segments {
 		s.Files++
 		if f.mod.After(s.ModTime) {
 			s.ModTime = f.mod
+		}
+	}
+	for pid, p := range s.pids {
+		if p.born {
+			r.once.addSampled(pid, s.mask)
 		}
 	}
 	return s.done()

@@ -107,6 +107,7 @@ type reader struct {
 	segments  int64 // bytes read so far
 	snapshots int64
 	metadata  int64
+	once      distinct // producers that wrote one batch, of all partitions
 }
 
 // partitionFiles are the files of one directory that belong to a partition, gathered before they are read.

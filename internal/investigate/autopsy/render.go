@@ -15,6 +15,7 @@ func msTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 // finish puts the evidence in order at the end of reading.
 func (r *reader) finish() {
+	r.out.OneBatchIDs = r.once.count()
 	if r.out.Metadata != nil && len(r.out.Metadata.Configs) == 0 {
 		r.out.Metadata.Configs = nil
 	}

@@ -105,9 +105,9 @@ func (f *facts) recreated() diagnose.Horseman {
 	h.Sentence = fmt.Sprintf("%s of %s producers were used once (%s)", report.Percent(f.single), report.Count(float64(f.singleOf)), f.singleHow)
 	h.Evidence = []diagnose.Number{{Name: "single-use producers", Value: f.single, Unit: "share", Source: f.singleHow}}
 	switch {
-	case f.singleOf < singleLeast && f.e.singles() < singleLeast:
+	case f.producers() < singleLeast && !f.fills():
 		h.Status = diagnose.Absent
-		h.Sentence = fmt.Sprintf("only %d producers: too few to be a leak", f.singleOf)
+		h.Sentence = fmt.Sprintf("%d producers that were used once: too few to be a leak", f.producers())
 	case f.single < singleNone:
 		h.Status = diagnose.Absent
 	case f.single < singleFound:
@@ -130,29 +130,30 @@ func (f *facts) recreated() diagnose.Horseman {
 	return h
 }
 
-// singles is the largest number of producers that any one source looked into.
-func (e *Evidence) singles() (n int64) {
-	for i := range e.Partitions {
-		p := &e.Partitions[i]
-		if p.Segments != nil {
-			n = max(n, p.Segments.Producers)
-		}
-		for _, s := range p.Snapshots {
-			n = max(n, s.Entries)
-		}
+// producers is how many different producers the share of single use is about: one that writes once to each of many
+// partitions is one.
+func (f *facts) producers() (n int64) {
+	if n = f.e.OneBatchIDs; n > 0 {
+		return n
 	}
-	for i := range e.Dumps {
-		n = max(n, e.Dumps[i].All.Entries)
+	for i := range f.e.Dumps {
+		n = max(n, f.e.Dumps[i].IDs)
 	}
-	for i := range e.Histograms {
-		n = max(n, e.Histograms[i].Entries().Objects)
+	if n > 0 {
+		return min(n, f.singleOf)
 	}
-	return n
+	if f.direct {
+		return 0
+	}
+	return f.singleOf
 }
+
+// fills says that the entries take so much of the heap that nothing else needs to be shown.
+func (f *facts) fills() bool { return f.r.Heap.Share > shareFound }
 
 // burst says that the producers are few and were all last seen within an hour, as after a rolling restart.
 func (f *facts) burst() bool {
-	if f.singleOf >= burstEntries || f.r.Heap.Entries >= burstEntries {
+	if f.producers() >= burstEntries || f.fills() {
 		return false
 	}
 	if f.content.Entries > 0 {

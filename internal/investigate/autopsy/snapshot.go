@@ -38,9 +38,9 @@ func snapshotEntries(size int64) (entries int64, ok bool) {
 	return (size - snapshotHeader) / snapshotEntry, true
 }
 
-// readSnapshot sums up a snapshot in a stream. now is the time that futures are measured against, ms since 1970. With an
-// error that is not errNoSnapshot, what was read up to it is returned too.
-func readSnapshot(r io.Reader, now int64) (*Producers, error) {
+// readSnapshot sums up a snapshot in a stream. now is the time that futures are measured against, ms since 1970; once, if not nil,
+// is told of producers that wrote one batch. With an error that is not errNoSnapshot, what was read up to it is returned too.
+func readSnapshot(r io.Reader, now int64, once *distinct) (*Producers, error) {
 	var head [snapshotHeader]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, errNoSnapshot
@@ -54,6 +54,7 @@ func readSnapshot(r io.Reader, now int64) (*Producers, error) {
 	}
 	sum := crc32.Update(0, castagnoli, head[snapshotCRCFrom:])
 	p := newTally(now)
+	p.once = once
 	buf := make([]byte, snapshotBufferLen*snapshotEntry)
 	for left := count; left > 0; {
 		n := min(left, snapshotBufferLen)
@@ -109,6 +110,7 @@ type tally struct {
 	Producers
 	now   int64
 	slots map[int64]int64
+	once  *distinct
 }
 
 const (
@@ -132,6 +134,7 @@ func (t *tally) add(e entry) {
 		t.EpochZero++
 		if e.lastOffset >= 0 && e.lastSequence == e.offsetDelta {
 			t.OneBatch++
+			t.once.add(e.pid)
 		}
 	}
 	if e.lastOffset >= 0 && e.lastSequence == 0 {
@@ -181,3 +184,43 @@ func (t *tally) done() *Producers {
 	out := t.Producers
 	return &out
 }
+
+// distinct counts different producer ids: exactly up to producersTracked, beyond by following one in two (four, eight...) of
+// them. The nil distinct counts nothing.
+type distinct struct {
+	seen map[int64]struct{}
+	mask uint64
+}
+
+func (d *distinct) add(pid int64) {
+	if d == nil || hash(pid)&d.mask != 0 {
+		return
+	}
+	if d.seen == nil {
+		d.seen = map[int64]struct{}{}
+	}
+	d.seen[pid] = struct{}{}
+	for len(d.seen) > producersTracked {
+		d.mask = d.mask<<1 | 1
+		for pid := range d.seen {
+			if hash(pid)&d.mask != 0 {
+				delete(d.seen, pid)
+			}
+		}
+	}
+}
+
+// addSampled adds an id from a source that itself followed only ids whose hash has none of the bits of mask.
+func (d *distinct) addSampled(pid int64, mask uint64) {
+	if mask > d.mask {
+		d.mask = mask
+		for old := range d.seen {
+			if hash(old)&mask != 0 {
+				delete(d.seen, old)
+			}
+		}
+	}
+	d.add(pid)
+}
+
+func (d *distinct) count() int64 { return int64(len(d.seen)) * int64(d.mask+1) }

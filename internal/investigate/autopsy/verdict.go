@@ -117,6 +117,9 @@ func (f *facts) other() *Other {
 func (f *facts) leak() string {
 	h := &f.r.Heap
 	var b strings.Builder
+	if f.found("H4b") && !f.found("H1") && h.Share <= shareFound {
+		fmt.Fprintf(&b, "%s: applications make new ones instead of keeping theirs; ", f.horseman("H4b").Sentence)
+	}
 	fmt.Fprintf(&b, "%s%s entries of producers take %s, %s of %s", f.atLeast(), report.Count(float64(h.Entries)), report.Bytes(h.Bytes), report.Percent(h.Share), h.ShareOf)
 	if f.found("H1") {
 		b.WriteString(": producers that were used once and thrown away")

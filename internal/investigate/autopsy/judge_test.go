@@ -1,0 +1,196 @@
+package autopsy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/report"
+)
+
+func terminal(w io.Writer, r *Report, verbose bool) error {
+	return Terminal(w, r, report.Style{Verbose: verbose, Colour: verbose})
+}
+
+// TestScripts runs testdata/scripts: the block's input is standard input, the rest of the line files and options.
+//
+//	autopsy [heap=6g] [version=3.6] [files=(...)] [markdown] [verbose] [only=N]   prints the report, or its first N lines
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd != "autopsy" {
+				d.Fatalf(t, "unknown command")
+			}
+			return script(t, d)
+		})
+	})
+}
+
+func script(t *testing.T, d *datadriven.TestData) string {
+	o := Options{Tool: "ottla test", Now: testNow, Stdin: strings.NewReader(d.Input)}
+	var paths []string
+	for _, a := range d.CmdArgs {
+		if a.Key == "files" {
+			for _, v := range a.Vals {
+				paths = append(paths, "testdata/"+v)
+			}
+		}
+	}
+	if d.Input != "" {
+		paths = append(paths, "-")
+	}
+	var heap string
+	if d.MaybeScanArgs(t, "heap", &heap) {
+		n, err := ParseSize(heap)
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		o.Given.HeapBytes = n
+	}
+	d.MaybeScanArgs(t, "version", &o.Given.Version)
+	e, err := Read(context.Background(), paths, o)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	r := checkReport(t, e)
+	var out bytes.Buffer
+	if d.HasArg("markdown") {
+		err = Markdown(&out, r)
+	} else {
+		err = Terminal(&out, r, report.Style{Verbose: d.HasArg("verbose")})
+	}
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(out.String(), "\n")
+	var only int
+	if d.MaybeScanArgs(t, "only", &only) {
+		lines = lines[:min(only, len(lines))]
+	}
+	return strings.Join(lines, "")
+}
+
+// The canary cluster of the field: one producer for each record.
+func TestFieldFixture(t *testing.T) {
+	text := `
+ num     #instances         #bytes  class name (module)
+-------------------------------------------------------
+   1:      33900000     3000000000  [Ljava.lang.Object; (java.base@17)
+   2:      33476789     1606885872  org.apache.kafka.storage.internals.log.ProducerStateEntry
+   3:      33471849     1338873960  org.apache.kafka.storage.internals.log.BatchMetadata
+   4:      33900000     1084800000  java.util.HashMap$Node (java.base@17)
+Total     180000000     9800000000
+`
+	_, hists := parseText(t, text)
+	e := &Evidence{At: testNow, Given: Given{HeapBytes: 12 << 30}, Histograms: hists}
+	r := checkReport(t, e)
+	if r.Level != diagnose.Storm || r.Exit != 2 {
+		t.Errorf("%s, exit %d", r.Level, r.Exit)
+	}
+	if gb := r.Heap.Bytes / 1e9; gb < 8.7 || gb > 9.1 {
+		t.Errorf("the entries take %.2f GB, want about 8.9", gb)
+	}
+	if r.Heap.BatchesPerEntry < 0.99 || r.Heap.BatchesPerEntry > 1 || r.Horsemen[0].Status != diagnose.Found {
+		t.Errorf("%.3f batches per entry, H1 %s", r.Heap.BatchesPerEntry, r.Horsemen[0].Status)
+	}
+	for _, want := range []string{"33.5 million", "used once", "GiB"} {
+		if !strings.Contains(r.Sentence, want) {
+			t.Errorf("%q lacks %q", r.Sentence, want)
+		}
+	}
+}
+
+func histogramAt(at time.Time, entries, batches, used int64) Histogram {
+	return Histogram{At: at, AtHow: "test", Total: Count{1, used}, Classes: map[string]Count{
+		classEntryJava: {entries, 48 * entries}, classBatchJava: {batches, 40 * batches}, "java.util.HashMap$Node": {entries, 32 * entries}}}
+}
+
+func TestTwoHistogramsGiveTheDate(t *testing.T) {
+	hour := testNow.Add(-time.Hour)
+	e := &Evidence{At: testNow, Given: Given{HeapBytes: 1 << 30, Version: "3.6"}, Histograms: []Histogram{
+		histogramAt(testNow, 560_000, 560_000, 300<<20), histogramAt(hour, 200_000, 200_000, 200<<20)}}
+	r := checkReport(t, e)
+	if !r.Heap.Known || r.Heap.PerSecond != 100 {
+		t.Fatalf("growth %v, %v", r.Heap.Known, r.Heap.PerSecond)
+	}
+	room := 0.9*float64(1<<30) - float64(300<<20)
+	want := room / (100 * r.Heap.EntryBytes)
+	if r.Heap.UntilFull < want*0.99 || r.Heap.UntilFull > want*1.01 || !r.Heap.FullAt.After(testNow) || r.Level != diagnose.Storm {
+		t.Errorf("full in %.0f s at %s, want %.0f s: %s", r.Heap.UntilFull, r.Heap.FullAt, want, r.Level)
+	}
+	// A tenth of that rate has a plateau that fits.
+	e.Given.HeapBytes = 64 << 30
+	if r = checkReport(t, e); r.Heap.UntilFull != -1 {
+		t.Errorf("full in %.0f s, though what expires makes room", r.Heap.UntilFull)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	fill := func(class string, n int64) Histogram {
+		h := histogramAt(testNow, 10, 50, 4<<30)
+		h.Classes[class] = Count{n, 64 * n}
+		return h
+	}
+	burst := &Producers{Entries: 400, PIDMax: 400, EpochZero: 400, OneBatch: 400, TimeMin: testNow.Add(-20 * time.Minute).UnixMilli(), TimeMax: testNow.UnixMilli()}
+	future := *burst
+	future.Future, future.FutureMax = 5, testNow.Add(1000*time.Hour).UnixMilli()
+	snap := func(c Producers) Evidence {
+		return Evidence{OneBatchIDs: c.OneBatch, Partitions: []Partition{{Dir: "a-0", Topic: "a", Snapshots: []Snapshot{{Entries: c.Entries, Opened: true, Content: &c}}}}}
+	}
+	for name, c := range map[string]struct {
+		e     Evidence
+		level diagnose.Level
+		says  string
+	}{
+		"nothing":           {Evidence{}, diagnose.Inconclusive, "no verdict"},
+		"few entries":       {Evidence{Histograms: []Histogram{histogramAt(testNow, 300, 300, 1<<30)}}, diagnose.Healthy, "No producer leak"},
+		"no entries":        {Evidence{Histograms: []Histogram{histogramAt(testNow, 0, 0, 1<<30)}}, diagnose.Healthy, "No producer leak"},
+		"many long-lived":   {Evidence{Histograms: []Histogram{histogramAt(testNow, 5_000_000, 24_000_000, 3<<30)}}, diagnose.Armed, "5 million"},
+		"many single-use":   {Evidence{Histograms: []Histogram{histogramAt(testNow, 5_000_000, 5_000_000, 3<<30)}}, diagnose.Storm, "used once"},
+		"connections":       {Evidence{Histograms: []Histogram{fill("org.apache.kafka.common.network.KafkaChannel", 60_000)}}, diagnose.Healthy, "Not producers"},
+		"sensors":           {Evidence{Histograms: []Histogram{fill("org.apache.kafka.common.metrics.Sensor", 900_000)}}, diagnose.Healthy, "metric sensors"},
+		"transactional ids": {Evidence{Histograms: []Histogram{fill("kafka.coordinator.transaction.TransactionMetadata", 4_000_000)}}, diagnose.Armed, "transactional ids"},
+		"rolling restart":   {snap(*burst), diagnose.Healthy, "No producer leak"},
+		"future timestamps": {snap(future), diagnose.Armed, "400 entries"},
+		"ottla":             {Evidence{Ottla: []string{"d"}}, diagnose.Healthy, "No danger"},
+	} {
+		c.e.At = testNow
+		r := checkReport(t, &c.e)
+		if r.Level != c.level || !strings.Contains(r.Sentence, c.says) {
+			t.Errorf("%s: %s: %s", name, r.Level, r.Sentence)
+		}
+	}
+}
+
+func TestOnset(t *testing.T) {
+	var blocks []Block
+	start := testNow.Add(-100 * time.Hour)
+	next := int64(0)
+	for hour := range 100 {
+		if hour%20 == 0 && hour <= 60 || hour > 60 {
+			next += 1000
+			blocks = append(blocks, Block{At: start.Add(time.Duration(hour) * time.Hour), Next: next})
+		}
+	}
+	e := &Evidence{At: testNow, Metadata: &Metadata{Blocks: blocks, Topics: []TopicMade{{"old", start}, {"feature.x", start.Add(60 * time.Hour)}}}}
+	r := checkReport(t, e)
+	if d := r.Births.Onset.Sub(start.Add(60 * time.Hour)).Abs(); r.Births.Onset.IsZero() || d > 2*time.Hour {
+		t.Errorf("onset %s, want %s", r.Births.Onset, start.Add(60*time.Hour))
+	}
+	if len(r.NewTopics) != 1 || r.NewTopics[0].Name != "feature.x" || r.Births.Ever != next {
+		t.Errorf("new topics %v, ever %d", r.NewTopics, r.Births.Ever)
+	}
+	if r.Births.After < 0.25 || r.Births.After > 0.3 {
+		t.Errorf("%f a second since, want 1000 an hour", r.Births.After)
+	}
+	even := &Evidence{At: testNow, Metadata: &Metadata{Blocks: blocks[10:]}}
+	if r = checkReport(t, even); !r.Births.Onset.IsZero() {
+		t.Errorf("an even rate has an onset: %s", r.Births.Onset)
+	}
+}
