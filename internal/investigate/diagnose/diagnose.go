@@ -249,9 +249,7 @@ type Verdict struct {
 const SuspectsMax = 20
 
 // Diagnose gives the verdict on one scan. It does not change the scan.
-func Diagnose(s *evidence.Scan) *Verdict {
-	return &Verdict{Schema: VerdictSchema, Tool: s.Tool, At: s.Ended, Level: Inconclusive, Exit: Inconclusive.Exit()}
-}
+func Diagnose(s *evidence.Scan) *Verdict { return find(s).verdict() }
 
 // LifeOf is how long an entry lives on this cluster, for collectors that have to ask for offsets at now minus that life.
 func LifeOf(c *evidence.Cluster, brokers []evidence.Broker, given evidence.Given) StateLife {
@@ -298,4 +296,4 @@ type FixPoint struct {
 
 // VerifyFix compares scans of the same cluster in the order of their times: the first before the remedy, the rest after it. It
 // wants at least two.
-func VerifyFix(scans []*evidence.Scan) *Fix { return &Fix{Schema: VerdictSchema, Exit: 3} }
+func VerifyFix(scans []*evidence.Scan) *Fix { return verifyFix(scans) }

@@ -37,7 +37,8 @@ type topicSample struct {
 	leftOut, newbornLeftOut            int64
 	future, futureTime                 int64
 	logAppendTime                      int64
-	at                                 int64 // of the last fetch, ms since 1970
+	offsets                            float64 // covered by the tails, each once
+	at                                 int64   // of the last fetch, ms since 1970
 
 	producers []seen // by id
 	// entryRates are newborn entries per second of each sampled partition: fetched ones only.
@@ -177,6 +178,7 @@ func (t *topicSample) count(tail *evidence.Tail, overlaps bool, before *evidence
 		fresh = math.Max(0, math.Min(1, float64(tail.To-before.To)/float64(tail.To-tail.From)))
 	}
 	part := func(n int64) int64 { return int64(math.Round(math.Max(float64(n), 0) * fresh)) }
+	t.offsets += math.Max(float64(tail.To)-float64(tail.From), 0) * fresh
 	t.batches += part(tail.Batches)
 	t.idempotent += part(tail.Idempotent)
 	t.transactional += part(tail.Transactional)

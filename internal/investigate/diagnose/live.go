@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"math"
+	"strings"
+
+	"ottla/internal/investigate/evidence"
+)
+
+// liveEntries is how many entries of one topic live now, on one replica.
+type liveEntries struct {
+	count  float64 // -1: not known
+	bound  float64 // by offsets; -1: not known
+	source string
+	exact  bool
+}
+
+type partitionKey struct {
+	topic string
+	index int32
+}
+
+// exactSets are the largest answer of DescribeProducers for each partition: a follower may lag.
+func exactSets(s *evidence.Scan) map[partitionKey]*evidence.ProducerSet {
+	out := map[partitionKey]*evidence.ProducerSet{}
+	for i := range s.Sets {
+		set := &s.Sets[i]
+		if set.Error != "" || set.Producers < 0 {
+			continue
+		}
+		key := partitionKey{set.Topic, set.Partition}
+		if before := out[key]; before == nil || set.Producers > before.Producers {
+			out[key] = set
+		}
+	}
+	return out
+}
+
+// leakAge is how long births have gone on in a topic, in seconds, as far as that can be told: the clock's onset, but not longer than
+// the topic exists; +Inf if neither is known.
+func (f *findings) leakAge(t *topicFacts) float64 {
+	now := float64(f.scan.Ended.UnixMilli())
+	age := math.Inf(1)
+	if f.kink.known {
+		age = math.Max(now-f.kink.at, 0) / 1000
+	}
+	if t.topic != nil && t.topic.FirstTime > 0 && now > float64(t.topic.FirstTime) {
+		// The oldest record may be younger than the topic where retention cut it, which only matters below the state's life.
+		if since := (now - float64(t.topic.FirstTime)) / 1000; !f.cutByRetention(t.topic, since) {
+			age = math.Min(age, since)
+		}
+	}
+	return age
+}
+
+func (f *findings) cutByRetention(t *evidence.Topic, since float64) bool {
+	retention := numberOf(t.Configs["retention.ms"].Value) / 1000
+	return retention > 0 && since > 0.5*retention
+}
+
+// live counts a topic's entries: exactly where DescribeProducers answered, by rate and age where not, never above the bound by offsets.
+func (f *findings) live(t *topicFacts) liveEntries {
+	out := liveEntries{count: -1, bound: -1}
+	parts := f.partitions[t.name]
+	exact, exactParts, bound, bounded := 0.0, 0, 0.0, 0
+	for _, p := range parts {
+		if set := f.sets[partitionKey{p.Topic, p.Index}]; set != nil {
+			exact, exactParts = exact+float64(set.Producers), exactParts+1
+		}
+		if b := p.Bound(); b >= 0 {
+			bound, bounded = bound+float64(b), bounded+1
+		}
+	}
+	if bounded > 0 && bounded == len(parts) {
+		out.bound = finite(bound)
+	}
+	if exactParts > 0 {
+		out.count = finite(exact * float64(len(parts)) / float64(exactParts))
+		out.exact = exactParts == len(parts)
+		out.source = evidence.SourceSets
+		return out
+	}
+	if t.entries > 0 {
+		out.count = finite(t.entries * math.Min(f.leakAge(t), t.stay))
+		out.source = "computed: rate x min(age, life)"
+		if out.bound >= 0 && out.count > out.bound {
+			out.count, out.source = out.bound, evidence.SourceOffsets+": no more than there are records"
+		}
+	}
+	return out
+}
+
+// metricOf finds a series of a broker by the end of its name, whatever exporter wrote it and in which case.
+func metricOf(m *evidence.BrokerMetrics, names ...string) (float64, bool) {
+	best, bestName := 0.0, ""
+	for name, value := range m.Values {
+		plain := strings.NewReplacer("_", "", ".", "").Replace(strings.ToLower(name))
+		for _, want := range names {
+			if strings.HasSuffix(plain, want) && !math.IsNaN(value) && value >= 0 && (bestName == "" || name < bestName) {
+				best, bestName = value, name
+			}
+		}
+	}
+	return best, bestName != ""
+}
+
+// The ends of series' names, lower case and without underscores: jmx_exporter's older and newer JVM collectors, and the
+// usual forms of kafka.server:type=ReplicaManager,name=ProducerIdCount (Kafka 3.5 and later).
+var (
+	metricEntries  = []string{"produceridcount", "produceridcountvalue", "producerentries"}
+	metricHeapMax  = []string{"jvmmemorybytesmax", "jvmmemorymaxbytes", "jvmmemoryheapmax", "javalangmemoryheapmemoryusagemax", "heapmemoryusagemax"}
+	metricHeapUsed = []string{"jvmmemorybytesused", "jvmmemoryusedbytes", "jvmmemoryheapused", "javalangmemoryheapmemoryusageused", "heapmemoryusageused"}
+)
+
+type brokerMetric struct {
+	entries, heapMax, heapUsed float64 // 0: not known; entries -1: not known
+}
+
+// metricsOf is the last reading of each broker. An endpoint that does not say its broker counts where there is one broker only.
+func metricsOf(s *evidence.Scan) map[int32]brokerMetric {
+	out := map[int32]brokerMetric{}
+	for i := range s.Metrics {
+		m := &s.Metrics[i]
+		id := m.Broker
+		if id < 0 {
+			if len(s.Brokers) != 1 {
+				continue
+			}
+			id = s.Brokers[0].ID
+		}
+		b := brokerMetric{entries: -1}
+		if n, ok := metricOf(m, metricEntries...); ok {
+			b.entries = n
+		}
+		b.heapMax, _ = metricOf(m, metricHeapMax...)
+		b.heapUsed, _ = metricOf(m, metricHeapUsed...)
+		out[id] = b
+	}
+	return out
+}
