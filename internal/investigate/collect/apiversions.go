@@ -35,7 +35,9 @@ func askAPIVersions(ctx context.Context, s *step) error {
 		resp, err := s.apiVersions(ctx, id)
 		if err != nil {
 			s.trouble(err, "")
-			s.silence(id)
+			if classify(err) == evidence.Failed && ctx.Err() == nil {
+				s.silence(id)
+			}
 			s.write(func(*evidence.Scan) { brokers[id].Error = plain(err) })
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +24,10 @@ const (
 	// brokersAtOnce is how many brokers are asked at the same time. Each is asked one thing at a time: the patient may be at 97 % of
 	// its heap.
 	brokersAtOnce = 32
-	// failuresMax is how many requests in a row a broker may leave unanswered before it is not asked any more.
-	failuresMax = 2
+	// timeoutsMax and failuresMax are how many requests in a row a broker may leave unanswered, or answer by closing the connection,
+	// before it is not asked any more. Waiting costs time; a closed connection may be about one API only.
+	timeoutsMax = 2
+	failuresMax = 12
 	// answerMax bounds one answer in memory, in bytes; kgo drops the connection above it.
 	answerMax = 64 << 20
 	// firstTimeout bounds the first words with a broker: who does not even say its API versions is not waited for again.
@@ -65,7 +68,8 @@ type session struct {
 // manners is how a broker behaves. Guarded by session.mu.
 type manners struct {
 	versions map[int16]int16 // highest version by API key; nil: not known
-	failures int             // in a row
+	timeouts int             // in a row, and so the next
+	failures int
 	silent   bool
 }
 
@@ -253,13 +257,21 @@ func (s *session) judge(broker int32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.brokers[broker]
-	if err == nil {
-		m.failures = 0
-		return
+	switch {
+	case err == nil:
+		m.failures, m.timeouts = 0, 0
+	case classify(err) != evidence.Failed:
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isDial(err):
+		m.timeouts++
+	default:
+		m.failures++
 	}
-	if m.failures++; m.failures >= failuresMax {
-		m.silent = true
-	}
+	m.silent = m.silent || m.timeouts >= timeoutsMax || m.failures >= failuresMax
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // asker makes one broker a kmsg.Requestor, for RequestWith and its typed answers.
