@@ -18,6 +18,7 @@ type request struct {
 	address   string
 	software  string
 	topic     string
+	topicID   string    // instead of topic, as Kafka prints it; Produce from version 13
 	at        time.Time // zero if the line has no date
 }
 
@@ -91,10 +92,11 @@ func parseRequestJSON(b []byte) (request, bool) {
 		var produce struct {
 			Topics []struct {
 				Name string `json:"name"`
+				ID   string `json:"topicId"`
 			} `json:"topicData"`
 		}
 		if json.Unmarshal(l.Request, &produce) == nil && len(produce.Topics) == 1 {
-			r.topic = produce.Topics[0].Name
+			r.topic, r.topicID = produce.Topics[0].Name, produce.Topics[0].ID
 		}
 	default:
 		return request{}, false
@@ -102,7 +104,8 @@ func parseRequestJSON(b []byte) (request, bool) {
 	return r, true
 }
 
-var producePartition = regexp.MustCompile(`partitionSizes=\[([A-Za-z0-9._-]{1,249})-[0-9]+=`)
+// produceTopic finds the topics in the answer to a Produce: at DEBUG the request names none.
+var produceTopic = regexp.MustCompile(`\{topic=([A-Za-z0-9._-]{1,249}),partition_responses=`)
 
 func parseRequestText(b []byte) (request, bool) {
 	line := string(b)
@@ -137,8 +140,8 @@ func parseRequestText(b []byte) (request, bool) {
 		if pid, err := strconv.ParseInt(between(answer, "producer_id=", ","), 10, 64); err == nil && strings.Contains(answer, "error_code=0") {
 			r.pid = pid
 		}
-	} else if m := producePartition.FindStringSubmatch(body); m != nil {
-		r.topic = m[1]
+	} else if m := produceTopic.FindAllStringSubmatch(body, 2); len(m) == 1 {
+		r.topic = m[0][1]
 	}
 	return r, true
 }

@@ -45,6 +45,9 @@ func runLogs(ctx context.Context, s *step) error {
 		files = files[:logFilesMax]
 	}
 	c := newLogCounter(newbornTopics(s.scan))
+	for i := range s.scan.Topics {
+		c.names[s.scan.Topics[i].ID] = s.scan.Topics[i].Name
+	}
 	s.expect(len(files))
 	for _, name := range files {
 		lines, err := c.readFile(ctx, name)
@@ -97,7 +100,8 @@ type clientCount struct {
 
 // logCounter counts requests by client, in bounded memory.
 type logCounter struct {
-	topics    map[int64]string // of newborn producers
+	topics    map[int64]string  // of newborn producers
+	names     map[string]string // of topics, by id
 	counts    map[client]*clientCount
 	spans     map[string]*span // by file
 	long      int64
@@ -107,7 +111,7 @@ type logCounter struct {
 type span struct{ first, last time.Time }
 
 func newLogCounter(topics map[int64]string) *logCounter {
-	return &logCounter{topics: topics, counts: map[client]*clientCount{}, spans: map[string]*span{}}
+	return &logCounter{topics: topics, names: map[string]string{}, counts: map[client]*clientCount{}, spans: map[string]*span{}}
 }
 
 // readFile reads a file, plain or gzip, and says how many of its lines were understood.
@@ -169,7 +173,7 @@ func (c *logCounter) count(name string, r request) {
 		n = &clientCount{}
 		c.counts[who] = n
 	}
-	topic := r.topic
+	topic := cmp.Or(r.topic, c.names[r.topicID])
 	if r.init {
 		n.inits++
 		if seen, known := c.topics[r.pid]; known && r.pid >= 0 {
