@@ -39,18 +39,17 @@ start() {
   echo "the broker did not start"; cat "$work/log"; exit 1
 }
 
-churn() { "$work/churn" -addr "127.0.0.1:$port" -sample-file "$work/sample" -quiet "$@"; }
+storm() { "$work/ottla" storm --quiet --bootstrap "127.0.0.1:$port" "$@"; }
 
 say "1. A broker with default settings"
 go build -o "$work/ottla" ./cmd/ottla
-go build -o "$work/churn" ./bench/churn
 start
 numbers
 
 say "2. $producers applications push one batch each, every one with a new idempotent producer, every batch fsynced"
 (while sleep 3; do numbers; done) &
 watcher=$!
-churn -n "$producers" -sample 10000 -broker-pid "$broker"
+storm -n "$producers" --retry-sample 10000 --sample-out "$work/sample" --keep --max-bytes 1000000000000 --max-seconds 3600
 kill "$watcher" && wait "$watcher" 2>/dev/null || true
 watcher=
 numbers
@@ -63,6 +62,6 @@ start
 echo "   ready after $((($(date +%s%N) - begun) / 1000000)) ms"
 
 say "4. 10000 of those producers, from the first to the last, retry their batch: was it stored?"
-churn -retry
+storm --retry "$work/sample" --require-exact
 printf '   recognised as already stored: %s\n' "$(metric ottla_producer_duplicates_total)"
 numbers

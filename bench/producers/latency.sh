@@ -12,21 +12,20 @@ pid=""
 trap 'if [ -n "$pid" ]; then kill -9 "$pid" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 export CGO_ENABLED=0
 go build -trimpath -o "$work/ottla" ./cmd/ottla
-go build -o "$work/churn" ./bench/churn
 addr=127.0.0.1:39092
 "$work/ottla" --listen "$addr" --http off --data "$work/data" >"$work/log" 2>&1 &
 pid=$!
-churn() { "$work/churn" -addr "$addr" -quiet -sample 0 "$@"; }
-steady() { churn -n 0 -probe 5ms -duration 4s | grep '^steady'; }
+storm=("$work/ottla" storm --quiet --bootstrap "$addr" --topic ottla-storm-bench --reuse-topic --keep)
+steady() { "${storm[@]}" -n 0 --probe 5ms --max-seconds 4 | grep '^steady'; }
 until (exec 3<>"/dev/tcp/${addr/:/\/}") 2>/dev/null; do kill -0 "$pid"; done
-churn -n 1000 >/dev/null
+"${storm[@]}" -n 1000 >/dev/null
 for round in $(seq "$rounds"); do
   echo "round $round, alone: $(steady)"
   for rate in 1000 3000 10000 20000 30000; do
-    nice -n 19 "$work/churn" -addr "$addr" -quiet -sample 0 -n $((rate * 5)) -rate "$rate" >"$work/storm" &
-    storm=$!
+    nice -n 19 "${storm[@]}" -n $((rate * 5)) --rate "$rate" >"$work/storm" &
+    running=$!
     result=$(steady)
-    wait "$storm"
-    echo "round $round, during $rate/s: $result; storm: $(grep -o '[0-9]* producers/s' "$work/storm")"
+    wait "$running"
+    echo "round $round, during $rate/s: $result; storm: $(grep -o '[0-9]* pushes/s' "$work/storm")"
   done
 done

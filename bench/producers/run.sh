@@ -16,7 +16,6 @@ pid=""
 trap 'if [ -n "$pid" ]; then kill -9 "$pid" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 export CGO_ENABLED=0
 go build -trimpath -ldflags '-s -w' -o "$work/ottla" ./cmd/ottla
-go build -o "$work/churn" ./bench/churn
 addr=127.0.0.1:39092
 http=127.0.0.1:39464
 
@@ -34,36 +33,41 @@ start() { # arguments for the broker; prints how long until ready, as the broker
 }
 stop() { kill -TERM "$pid"; wait "$pid"; pid=""; }
 rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$pid/status"; }
-churn() { "$work/churn" -addr "$addr" -quiet "$@"; }
+storm() { # on one topic, which stays
+  "$work/ottla" storm --quiet --bootstrap "$addr" --topic ottla-storm-bench --reuse-topic --keep --max-bytes 1000000000000 --max-seconds 3600 --broker-pid "$pid" "$@"
+}
 
 echo "== empty broker"
 start
 sleep 4
 echo "idle RSS $(rss_kib) KiB"
-churn -n 0 -probe 5ms -duration 10s || true
+storm -n 0 --probe 5ms --max-seconds 10
 
 echo "== $first producers"
-churn -n "$first" -broker-pid "$pid" -sample 1000 -sample-file "$work/first"
+storm -n "$first" --retry-sample 1000
 sleep 5
 a=$(rss_kib)
 echo "RSS $a KiB"
 
 echo "== $total producers"
-churn -n $((total - first)) -broker-pid "$pid" -sample 10000 -sample-file "$work/sample" -probe 5ms
+storm -n $((total - first)) --retry-sample 10000 --sample-out "$work/sample" --probe 5ms
 sleep 5
 b=$(rss_kib)
 echo "RSS $b KiB, $(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", b/a}') times that of $first"
 du -sb "$work/data/producers" | awk -v n="$total" '{printf "%d bytes of disk, %.1f an entry\n", $1, $1/n}'
 
 echo "== two-day-old records, five batches each"
-churn -n 10000 -batches-per-producer 5 -record-timestamp-offset -48h -sample 10000 -sample-file "$work/old"
+storm -n 10000 --batches-per-producer 5 --ahead -48h --retry-sample 10000 --sample-out "$work/old"
 
-retry() { echo "== retries $1"; churn -n 0 -retry -sample-file "$work/sample"; churn -n 0 -retry -sample-file "$work/old"; }
+retry() {
+  echo "== retries $1"
+  for sample in sample old; do "$work/ottla" storm --quiet --bootstrap "$addr" --retry "$work/$sample" --require-exact; done
+}
 retry "hot"
 stop
 start
 retry "after a clean stop"
-churn -n $((total / 50)) -sample 1000 -sample-file "$work/first" # so that there is something to recover
+storm -n $((total / 50)) # so that there is something to recover
 kill -9 "$pid"; wait "$pid" 2>/dev/null || true
 start --set producer.state.memory.bytes=1048576
 retry "after kill -9, with a budget of 1 MiB"

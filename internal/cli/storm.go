@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -166,11 +167,18 @@ func runStorm(cmd *cobra.Command, env *Env, f *stormFlags) error {
 		s, err := storm.Run(ctx, o, progress.show)
 		ended <- outcome{s, err}
 	}()
-	for signals := 0; ; {
+	var (
+		first os.Signal
+		asked time.Time
+	)
+	for {
 		select {
-		case <-env.Signals:
-			if signals++; signals > 1 {
+		case s := <-env.Signals:
+			if first != nil && (s != first || time.Since(asked) >= sameSignalWindow) {
 				return errors.New("interrupted while cleaning up: topics named " + storm.TopicPrefix + "... may be left")
+			}
+			if first == nil {
+				first, asked = s, time.Now()
 			}
 			cancel()
 		case out := <-ended:

@@ -95,7 +95,9 @@ func counted(causes map[string]int64) string {
 // printStorm writes a summary for people.
 func printStorm(w io.Writer, s *storm.Summary) {
 	for _, l := range s.Loads {
-		printLoad(w, s, &l)
+		if l.Pushes > 0 || len(l.Errors) > 0 || s.Probe == nil { // a steady producer may be alone
+			printLoad(w, s, &l)
+		}
 	}
 	if s.Probe != nil {
 		fmt.Fprintf(w, "steady producer: %d batches, %s\n", s.Probe.Count, latencyText(*s.Probe))

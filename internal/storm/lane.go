@@ -2,6 +2,7 @@ package storm
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -112,9 +113,9 @@ func (l *lane) await(until time.Time) error {
 	}
 	_, err := l.in.Peek(1)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errNotYet
+		err = errNotYet
 	}
-	return errors.Join(err, l.conn.SetReadDeadline(time.Time{}))
+	return cmp.Or(l.conn.SetReadDeadline(time.Time{}), err)
 }
 
 // bodyStep bounds what is allocated ahead of the bytes that arrived.

@@ -78,6 +78,10 @@ func findProcesses(r *run) []int {
 // start begins watching. The function that it returns ends that, and writes what was seen into the summary.
 func (w *watch) start(ctx context.Context, cancel context.CancelCauseFunc, now time.Time) func() {
 	w.started, w.answered = now, now
+	for i := range w.r.loads {
+		w.pushes[i].add(0, 0)
+		w.entries[i].add(0, 0)
+	}
 	w.last = look{at: now, answers: w.r.c.answers.Load()}
 	for _, pid := range w.pids {
 		p, err := measure.ReadProcess(pid)
@@ -105,7 +109,7 @@ func (w *watch) start(ctx context.Context, cancel context.CancelCauseFunc, now t
 					cancel(errStalled)
 				}
 				if now.Sub(w.last.at) >= progressEvery*9/10 {
-					w.look(now)
+					w.progress(w.look(now))
 				}
 			}
 		}
@@ -114,7 +118,7 @@ func (w *watch) start(ctx context.Context, cancel context.CancelCauseFunc, now t
 		end()
 		<-done
 		describing()
-		w.look(time.Now())
+		w.look(time.Now()) // the last points of the curves
 		w.report()
 	}
 }
@@ -132,7 +136,8 @@ func (w *watch) silent(now time.Time) time.Duration {
 	return now.Sub(w.answered)
 }
 
-func (w *watch) look(now time.Time) {
+// look adds to the curves and returns what is to be shown.
+func (w *watch) look(now time.Time) Progress {
 	p := Progress{Phase: PhaseStorm, Seconds: now.Sub(w.started).Seconds(), Silent: now.Sub(w.answered)}
 	for i, l := range w.r.loads {
 		pushes, entries := l.done.Load(), l.entries.Load()
@@ -161,7 +166,7 @@ func (w *watch) look(now time.Time) {
 		}
 	}
 	w.last.at, w.last.cpu = now, cpu
-	w.progress(p)
+	return p
 }
 
 func (w *watch) report() {
