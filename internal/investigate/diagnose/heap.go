@@ -264,8 +264,9 @@ func shareOf(bytes, heap float64) float64 {
 // untilFull is the time until entries and base fill what can be filled; -1 if births stop short of it. Growth is that of the rate until
 // the plateau is reached.
 func untilFull(h *Heap, l *load, base, heapMax float64) float64 {
+	base = math.Min(base, 0.4*heapMax) // a broker that runs at all in a tiny heap leaves some of it free
 	room := fillable*heapMax - base - h.Bytes
-	if room <= 0 && h.Bytes > base {
+	if room <= 0 && h.Bytes > 0 {
 		return 0
 	}
 	if l.byteRate <= 0 || base+h.Plateau <= fillable*heapMax {

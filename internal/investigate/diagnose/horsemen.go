@@ -97,7 +97,7 @@ func (f *findings) recreatedFound(h *Horseman, leaks []*topicFacts) {
 		indirect++ // a second look, at another time
 	}
 	h.Status, h.Confidence = Found, confidence(direct, indirect)
-	h.Sentence = fmt.Sprintf("%s: %s new producers, %s batches each, living %s (median)", t.name, rate(t.births), count(t.batchesMedian), span(t.lifeMedian))
+	h.Sentence = fmt.Sprintf("%s gets %s; each writes %s and lives %s (medians)", t.name, spliced(t.births, "new producers"), plural(t.batchesMedian, "batch", "batches"), span(t.lifeMedian))
 	if t.foreign*2 > t.newborn {
 		h.Why = "their ids were not handed out by this cluster: batches are copied here from another one, where these producers are made"
 	}

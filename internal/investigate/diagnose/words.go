@@ -43,6 +43,13 @@ func grouped(n float64) string {
 	return s
 }
 
+func plural(n float64, one, many string) string {
+	if s := count(n); s != "1" {
+		return s + " " + many
+	}
+	return "1 " + one
+}
+
 // bytesOf is a size in the unit that reads best.
 func bytesOf(n float64) string {
 	for _, u := range []struct {
