@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"ottla/internal/investigate/diagnose"
 )
@@ -107,7 +106,7 @@ func (s *Suspect) pids(p *Producers, how string) {
 		return
 	}
 	s.PIDMin, s.PIDMax, s.PIDHow = p.PIDMin, p.PIDMax, how
-	s.First, s.Last = time.UnixMilli(p.TimeMin).UTC(), time.UnixMilli(p.TimeMax).UTC()
+	s.First, s.Last = msTime(p.TimeMin), msTime(p.TimeMax)
 }
 
 func (s *Suspect) fromDump(d *Dump, p *DumpPartition) {
@@ -171,7 +170,7 @@ func (s *Suspect) fromSegments(g *Segments, dir string) {
 	}
 	if s.PIDHow == "" {
 		s.PIDMin, s.PIDMax, s.PIDHow = g.PIDMin, g.PIDMax, "batch headers"
-		s.First, s.Last = time.UnixMilli(g.TimeMin).UTC(), time.UnixMilli(g.TimeMax).UTC()
+		s.First, s.Last = msTime(g.TimeMin), msTime(g.TimeMax)
 	}
 	if s.SingleUse < 0 || g.Producers >= singleLeast {
 		s.SingleUse, s.SingleOf, s.SingleHow = float64(g.Newborn)/float64(max(1, g.Producers)), g.Producers, "producers whose first batch is in the segments"

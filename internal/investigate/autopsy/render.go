@@ -11,7 +11,13 @@ import (
 	"ottla/internal/investigate/report"
 )
 
-func msTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+// msTime is the zero time for 0.
+func msTime(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
 
 // finish puts the evidence in order at the end of reading.
 func (r *reader) finish() {
