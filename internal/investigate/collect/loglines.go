@@ -2,6 +2,7 @@ package collect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"strconv"
@@ -46,6 +47,9 @@ func parseLogLine(line []byte) (r request, ok bool) {
 			return request{}, false
 		}
 		r, ok = parseAuthorizer(line[i:])
+	}
+	if r.clientID == ClientID {
+		return request{}, false // an investigation
 	}
 	if ok {
 		r.at = lineDate(line)
@@ -110,21 +114,15 @@ var produceTopic = regexp.MustCompile(`\{topic=([A-Za-z0-9._-]{1,249}),partition
 func parseRequestText(b []byte) (request, bool) {
 	line := string(b)
 	r := request{pid: -1}
-	switch key := between(line, "apiKey=", ","); key {
-	case "INIT_PRODUCER_ID":
-		r.init = true
-	case "PRODUCE":
-	default: // 0.11 names its keys by number
-		switch between(line, "api_key=", ",") {
-		case "22":
-			r.init = true
-		case "0":
-		default:
-			return request{}, false
-		}
-	}
 	// A client id may hold anything but is followed by what is not.
 	header, body, _ := strings.Cut(line, " -- ")
+	switch cmp.Or(between(header, "apiKey=", ","), between(header, "api_key=", ",")) { // 0.11 has numbers
+	case "INIT_PRODUCER_ID", "22":
+		r.init = true
+	case "PRODUCE", "0":
+	default:
+		return request{}, false
+	}
 	if r.clientID = between(header, "clientId=", ", correlationId="); r.clientID == "" {
 		r.clientID = strings.TrimSuffix(after(header, "client_id="), "}")
 	}
