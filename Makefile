@@ -4,7 +4,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20000x
 
-.PHONY: build test race lint fuzz compat compat-all bench docs
+.PHONY: build test race lint fuzz compat compat-all investigate bench docs
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X ottla/internal/cli.Version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -36,6 +36,10 @@ compat: build
 # Also what is slow to install, whole systems, and test suites of others; writes docs/compatibility.md.
 compat-all: build
 	bash test/compat/run.sh --all bin/ottla
+
+# The storm, the investigation and the autopsy against Apache Kafka of six versions and against Ottla.
+investigate: build
+	bash test/investigate/run.sh bin/ottla
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...

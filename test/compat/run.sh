@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Other people's clients and tools against a broker, as a black box:
-#   run.sh PATH/TO/ottla          starts that binary on a free loopback port, in a temporary data directory
-#   run.sh --all PATH/TO/ottla    also the clients that are slow to install, the systems of ecosystem/ and the test suites of
-#                                 suites/, and writes docs/compatibility.md
+#   run.sh PATH/TO/ottla          starts that binary on a free loopback port, in a temporary data directory; then the short form
+#                                 of test/investigate, without further arguments
+#   run.sh --all PATH/TO/ottla    also the clients that are slow to install, the systems of ecosystem/, the test suites of
+#                                 suites/ and all of test/investigate, and writes docs/compatibility.md
 #   run.sh --reference            the clients and tools against Apache Kafka itself, from the same jars
 #   BOOTSTRAP=host:port run.sh    against a broker that runs already (DATA_DIR=... for kafka-dump-log);
 #                                 what needs to kill the broker is skipped
@@ -73,6 +74,7 @@ finish() { "$cache/report" -results "$RESULTS" -out "$card" -broker "$broker" -s
 if [ -z "$all" ]; then
   code=0
   "$cache/suite" "${args[@]}" "$@" || code=$?
+  [ -z "$binary" ] || [ $# != 0 ] || bash "$root/test/investigate/run.sh" --quick "$binary" || code=1
   "$cache/report" -results "$RESULTS" -out "$card" >&2 || true
   exit $code
 fi
@@ -94,4 +96,6 @@ for suite in franz-go librdkafka; do
 done
 say "ecosystem"
 OTTLA=$binary "$here/ecosystem/run.sh" || incomplete ecosystem "all scenarios"
+say "storm, investigation and autopsy"
+bash "$root/test/investigate/run.sh" "$binary" || true
 finish

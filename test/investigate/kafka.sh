@@ -150,7 +150,7 @@ kafka_start() { # VERSION DIR PORT HEAP [KEY=VALUE...]
     (setsid java -Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${logging[@]}" -Dzookeeper.admin.enableServer=false -cp "$path" \
       org.apache.zookeeper.server.ZooKeeperServerMain $((port + 1)) "$dir/zookeeper" >>"$dir/zookeeper.log" 2>&1 </dev/null &
       echo $! >"$dir/zookeeper.pid") # a subshell: this shell need not tell how it ends
-    kafka_await 30 "$(cat "$dir/zookeeper.pid")" kafka_listens $((port + 1)) || { echo "ZooKeeper does not listen:" >&2; tail -5 "$dir/zookeeper.log" >&2; return 1; }
+    kafka_await 30 "$(cat "$dir/zookeeper.pid")" kafka_listens $((port + 1)) || { echo "ZooKeeper does not listen:" >&2; tail -n 5 "$dir/zookeeper.log" >&2; return 1; }
   elif [ ! -e "$dir/data/meta.properties" ]; then
     java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=error -cp "$path" kafka.tools.StorageTool format \
       -t 'b3R0bGEtdGVzdC1jbHVzdA' -c "$dir/server.properties" >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
@@ -161,7 +161,7 @@ kafka_start() { # VERSION DIR PORT HEAP [KEY=VALUE...]
   (setsid java -Xmx"$heap" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -Djava.awt.headless=true \
     "${logging[@]}" ${JVM_OPTS:-} -cp "$path" kafka.Kafka "$dir/server.properties" >>"$dir/stdout.log" 2>&1 </dev/null &
     echo $! >"$dir/pid")
-  kafka_await "${START_SECONDS:-60}" "$(cat "$dir/pid")" kafka_ready "$dir" "$port" "$before" || { echo "Kafka $version does not start:" >&2; tail -5 "$dir/stdout.log" "$dir/logs/server.log" >&2; return 1; }
+  kafka_await "${START_SECONDS:-60}" "$(cat "$dir/pid")" kafka_ready "$dir" "$port" "$before" || { echo "Kafka $version does not start:" >&2; tail -n 5 "$dir/stdout.log" "$dir/logs/server.log" >&2; return 1; }
 }
 
 kafka_gone() { ! kill -0 "$1" 2>/dev/null; }

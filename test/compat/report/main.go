@@ -49,6 +49,8 @@ var sections = []struct{ group, title, text string }{
 		"one is restarted, the broker is killed. Every record must be seen, and none again that lies before an acknowledged commit."},
 	{"tools", "Tools of Apache Kafka", "The classes behind the scripts, judged by what they print and how they end."},
 	{"ecosystem", "Around the broker", "Systems that run on a broker, unmodified."},
+	{"investigation", "Storm, investigation and autopsy", "A storm of producers against Apache Kafka of six versions, and against this broker; what the investigation says while it runs, " +
+		"the autopsy of what is left, and the remedy, applied. The first column is the broker that was examined."},
 	{"suites", "Test suites of others", "Run as their packages bring them."},
 	{"broker", "The broker itself", ""},
 }

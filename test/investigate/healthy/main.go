@@ -180,7 +180,7 @@ const closeMax = 10 * time.Second
 
 // client makes one more client; its closing waits for what is still on its way.
 func (c *cluster) client(part string, more ...kgo.Opt) (*kgo.Client, func(), error) {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.bootstrap), kgo.ClientID(part), kgo.ProducerLinger(0)}, more...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.bootstrap), kgo.ClientID(part), kgo.ProducerLinger(0), kgo.UnknownTopicRetries(-1)}, more...)...)
 	if err != nil {
 		return nil, nil, err
 	}

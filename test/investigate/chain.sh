@@ -1,0 +1,213 @@
+# One broker after another: healthy, ill, treated, and what is left of it. Sourced by run.sh.
+
+heap=512m topic=ottla-storm-leak
+
+# healthy_load begins the load of a healthy cluster and returns when the rolling restart is under way.
+healthy_load() {
+  begin healthy "$all/healthy" -bootstrap "$address" -duration 280s -pods 30 -rollout-after 4s -rollout-every 200ms
+  await 60 grep -q '^ready' "$work/healthy.log" || { echo "the healthy load does not begin:"; tail -n 3 "$work/healthy.log"; return 1; }
+}
+
+# leak begins the storm: one that leaks faster than a real one, so that a minute shows what takes weeks.
+leak() {
+  began_at=$(date +%s)
+  begin leak "$ottla" storm -b "$address" -m fast --rate 1500 -p 4 --topic $topic --keep -n 300000 --max-seconds 200 -o json
+}
+
+# look OUT EXIT ARGUMENT... investigates, keeps the verdict as JSON and the scan, and holds it to its exit code.
+look() {
+  local out=$1 want=$2 code=0
+  shift 2
+  timeout 100 "$ottla" investigate -b "$address" --heap $heap --interval 6s -q -o json --record "$work/$out.scan.gz" "$@" >"$work/$out.json" 2>"$work/$out.err" || code=$?
+  [ "$code" = "$want" ] || { echo "exit code $code, expected $want: $(head -c 500 "$work/$out.err") $(judge "$work/$out.json" '{v["sentence"]}' 2>/dev/null)"; return 1; }
+  judge "$work/$out.json" '{v["sentence"]}'
+}
+
+# The verdict on a storm that runs. began_at is when it began, seconds since 1970; its first record came a moment later.
+verdict_names_leak() {
+  judge "$work/ill.json" "v['suspects'][0]['name'] == '$topic'" '{v["suspects"][0]["name"]}' '{v["suspects"][0]["newborn_share"]} > 0.9' '{v["explained_share"]} > 0.75'
+}
+verdict_has_horsemen() {
+  judge "$work/ill.json" '{[h["id"] + " " + h["status"] for h in v["horsemen"]]}' '[h["status"] for h in v["horsemen"] if h["id"] in ("H1", "H2", "H4")] == ["FOUND"] * 3' \
+    '[h["status"] for h in v["horsemen"] if h["id"] in ("H4b", "H5")] == ["ABSENT"] * 2'
+}
+verdict_dates_onset() {
+  ARG_began=$began_at judge "$work/ill.json" 'v["onset"]["known"]' 'at(v["onset"]["earliest"]) <= began + 4 and at(v["onset"]["latest"]) >= began' \
+    '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' 'abs(at(v["onset"]["at"]) - began) < 60' "'$topic' in v['onset']['new_topics']"
+}
+# measured_at is when the histogram was taken.
+verdict_projects_heap() {
+  ARG_before=$work/histogram-before.txt ARG_after=$work/histogram-after.txt ARG_measured=$measured_at judge "$work/ill.json" \
+    '{entries(after)} > 20000' '{grown(before, after)}' '{v["worst"]["bytes"] + (measured - at(v["at"])) * v["worst"]["entries_per_second"] * v["worst"]["entry_bytes"]}' \
+    'near(v["worst"]["bytes"] + (measured - at(v["at"])) * v["worst"]["entries_per_second"] * v["worst"]["entry_bytes"], grown(before, after), 0.25)' \
+    '{v["worst"]["entry_bytes"]}' 'near(v["worst"]["entry_bytes"], grown(before, after) / (entries(after) - entries(before)), 0.15)'
+}
+
+# rule VERSION is the version's own rule of how long an entry lives, as expressions on a verdict.
+rule() {
+  if kafka_below "$1" 2.4; then
+    printf '%s\n' '{v["state_life"]["key"]} == "transactional.id.expiration.ms"' '{v["state_life"]["trimming_helps"]}'
+  elif kafka_below "$1" 3.4; then
+    printf '%s\n' '{v["state_life"]["key"]} == "transactional.id.expiration.ms"' '{v["state_life"]["seconds"]} == 7 * 86400' \
+      'not {v["state_life"]["trimming_helps"]}' 'not {v["state_life"]["dynamic"]}'
+  else
+    printf '%s\n' '{v["state_life"]["key"]} == "producer.id.expiration.ms"' '{v["state_life"]["seconds"]} == 86400' \
+      'not {v["state_life"]["trimming_helps"]}' '{v["state_life"]["dynamic"]}'
+  fi
+}
+knows_rule() { # OUT VERSION
+  local expressions
+  mapfile -t expressions < <(rule "$2")
+  judge "$work/$1.json" "${expressions[@]}"
+}
+
+# classes VERSION are where the entries' class is.
+classes() { if kafka_below "$1" 3.5; then echo kafka.log; else echo org.apache.kafka.storage.internals.log; fi; }
+
+autopsy() { # OUT EXPRESSIONS_FILE... FILE: exit code 1 or 2: the storm is young
+  local out=$1 code=0
+  shift
+  "$ottla" autopsy --heap $heap -o json "$@" >"$work/$out.json" 2>"$work/$out.err" || code=$?
+  case $code in
+    1 | 2) ;;
+    *) echo "exit code $code, expected 1 or 2: $(tail -n 1 "$work/$out.err")"; return 1 ;;
+  esac
+}
+dissect_histograms() { # VERSION
+  autopsy histogram "$work/histogram-before.txt" "$work/histogram-after.txt" || return 1
+  ARG_after=$work/histogram-after.txt judge "$work/histogram.json" "any('$(classes "$1").ProducerStateEntry' in h['classes'] for h in v['evidence']['histograms'])" \
+    '{v["heap"]["entries"]} == entries(after)' '{v["heap"]["growth_known"]}'
+}
+dissect_dump() { # VERSION
+  autopsy dump "$work/heap.hprof" || return 1
+  ARG_after=$work/histogram-after.txt judge "$work/dump.json" '{v["suspects"][0]["name"]}.startswith("ottla-storm-leak-")' '{v["heap"]["entries"]} >= entries(after)' \
+    'v["suspects"][0]["pid_min"] >= 0'
+}
+dissect_files() { # VERSION
+  autopsy files "$work/remains" "$work/broker/logs" || return 1
+  judge "$work/files.json" '{v["suspects"][0]["name"]}.startswith("ottla-storm-leak-")' '{v["heap"]["entries"]} > 1000' '{v["version"]}'
+}
+
+# paste COMMAND runs what a remedy prints as an administrator would, with Kafka's scripts on the path.
+paste() {
+  local name class dir=$work/bin
+  mkdir -p "$dir"
+  for name in kafka-configs:kafka.admin.ConfigCommand kafka-delete-records:kafka.admin.DeleteRecordsCommand; do
+    class=${name#*:}
+    printf '#!/usr/bin/env bash\nexec bash %q tool %q %q "$@"\n' "$here/kafka.sh" "$version" "$class" >"$dir/${name%%:*}.sh"
+    chmod +x "$dir/${name%%:*}.sh"
+  done
+  (cd "$work" && PATH=$dir:$PATH timeout 60 bash -euc "$1") || { echo "the command failed: $1"; return 1; }
+}
+# remedy KEY prints the first command of the verdict that frees memory and has KEY in it.
+remedy() {
+  python3 - "$work/ill.json" "$1" <<'PY'
+import json, sys
+for r in json.load(open(sys.argv[1]))["remedies"]:
+    if r["kind"] == "free memory" and sys.argv[2] in r.get("command", ""):
+        print(r["command"])
+        break
+else:
+    sys.exit("no remedy that frees memory has " + sys.argv[2])
+PY
+}
+life_ms=6000 # instead of what the remedy proposes: nobody waits for ten minutes here
+treat() {
+  local command
+  if kafka_below "$version" 2.4; then
+    command=$(remedy kafka-delete-records) || { echo "$command"; return 1; }
+    paste "$command"
+  elif kafka_below "$version" 3.4; then
+    command=$(remedy transactional.id.expiration.ms) || { echo "$command"; return 1; }
+    echo "$command, and a restart"
+    kafka_stop "$work/broker"
+    sleep $((life_ms / 1000))
+    kafka_start "$version" "$work/broker" "$port" $heap "${properties[@]}" transactional.id.expiration.ms=$life_ms
+  else
+    command=$(remedy producer.id.expiration.ms) || { echo "$command"; return 1; }
+    paste "$(sed -E "s/(producer\.id\.expiration\.ms=)[0-9]+/\1$life_ms/" <<<"$command")"
+  fi
+}
+# follows: a second look sees fewer entries, a third says that the fix works.
+follows() {
+  local n code=0
+  for n in 1 2 3; do
+    code=0
+    timeout 60 "$ottla" investigate -b "$address" --heap $heap --interval 4s -q -o json --record "$work/after-$n.scan.gz" --verify-fix "$work/ill.scan.gz" \
+      $([ $n = 1 ] || echo --verify-fix "$work/after-$((n - 1)).scan.gz") >"$work/fix-$n.json" 2>"$work/fix-$n.err" || code=$?
+    [ $code != 0 ] || break
+  done
+  judge "$work/fix-$n.json" '{v["sentence"]}' '{[p["entries"] for p in v["points"]]}' 'v["births_stopped"] and v["entries_falling"]' \
+    'v["points"][-1]["entries"] < v["points"][0]["entries"] / 10' || return 1
+  [ $code = 0 ] || { echo "exit code $code: $(head -c 300 "$work/fix-$n.err")"; return 1; }
+}
+
+# unharmed: the healthy producers have noticed nothing of all that.
+unharmed() {
+  [ "$ending" = 0 ] || { tail -n 3 "$work/healthy.log"; return 1; }
+}
+
+measure() {
+  histogram "$work/broker" "$work/histogram-after.txt"
+  measured_at=$(date +%s)
+  timeout 60 jcmd "$(cat "$work/broker/pid")" GC.heap_dump "$work/heap.hprof" >"$work/jcmd.log"
+  cp -r --sparse=always "$work/broker/data" "$work/remains" 2>/dev/null || true # files come and go
+}
+
+chain_kafka() { # VERSION
+  local d=$work/broker port address properties measured_at began_at ending
+  port=$(free_port) address=127.0.0.1:$port client="Apache Kafka $1" version=$1
+  properties=(log.roll.ms=7000 log.index.size.max.bytes=65536)
+  kafka_below "$1" 3.4 || properties+=(producer.id.expiration.check.interval.ms=2000)
+  log "Kafka $1 begins"
+  kafka_start "$1" "$d" "$port" $heap "${properties[@]}"
+  healthy_load
+  check "a healthy load that looks ill is healthy" look healthy 0
+  histogram "$d" "$work/histogram-before.txt"
+  leak
+  sleep 14
+  check "the storm beside it is found while it runs" look ill 2 --html "$work/ill.html" --markdown="$work/ill.md"
+  measure
+  check "the topic is named, and explains the births" verdict_names_leak
+  check "horsemen 1, 2 and 4 are found, 4b and 5 are not" verdict_has_horsemen
+  check "the onset is dated within the stated error" verdict_dates_onset
+  check "the heap is projected within 25 % of what the JVM shows" verdict_projects_heap
+  check "the version's own rule of how long an entry lives" knows_rule ill "$1"
+  check "autopsy of the histograms" dissect_histograms "$1"
+  check "autopsy of the heap dump" dissect_dump "$1"
+  check "autopsy of the log directory and logs" dissect_files "$1"
+  rm -rf "$work/heap.hprof" "$work/remains"
+  ended leak
+  check "the remedy that is printed can be applied" treat
+  check "--verify-fix follows the decay" follows
+  ended healthy
+  check "long-lived producers have not noticed" unharmed
+}
+
+serve_ottla() { # DIR
+  mkdir -p "$1"
+  (setsid "$ottla" serve --listen "$address" --data "$1/data" --http off >"$1/log" 2>&1 </dev/null & echo $! >"$1/pid")
+  kafka_await 30 "$(cat "$1/pid")" kafka_listens "$port"
+}
+
+chain_ottla() {
+  local d=$work/broker port address began_at ending
+  port=$(free_port) address=127.0.0.1:$port client=Ottla version=$("$ottla" version | head -1 | sed 's/^ottla *//')
+  serve_ottla "$d"
+  healthy_load
+  check "a healthy load that looks ill is healthy" look healthy 0
+  leak
+  sleep 14
+  check "the same storm is no danger, exit code 0" look ill 0
+  check "it says why" judge "$work/ill.json" '{v["state_life"]["bounded"]}' '{v["cluster"]}' '{v["level"]} == "healthy"'
+  ended leak
+  ended healthy
+  check "long-lived producers have not noticed" unharmed
+}
+
+page() {
+  local client="HTML report" version="" script=$root/test/investigate/page/run.sh html
+  html=$(ls "$all"/4.3.1/ill.html 2>/dev/null || true)
+  [ -e "$script" ] || { echo "there is no test of the page yet"; return 1; }
+  check "opened in headless Chromium: no console error, charts drawn, readable at phone width, dark and light" "$script" "$ottla" ${html:+"$html"}
+}

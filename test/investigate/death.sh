@@ -1,0 +1,66 @@
+# The quickest honest death of a Kafka 4.3.1: few producers, each of which writes to all of a thousand partitions. Sourced by run.sh.
+
+# answers ADDRESS: a broker that takes a producer id and a batch.
+answers() { timeout -s INT -k 5 40 "$ottla" storm -b "$1" -n 20 --stall 15s --max-seconds 30 -o json -q >"$work/answers.json" 2>"$work/answers.log"; }
+silent() {
+  if answers "$1"; then
+    echo "it took $(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["loads"][0]["pushes"])' "$work/answers.json") producers"
+    return 1
+  fi
+  tail -1 "$work/answers.log"
+}
+stays_dead() { # DIR PORT
+  START_SECONDS=45 kafka_start 4.3.1 "$1" "$2" 256m >"$work/restart.log" 2>&1 || { echo "it does not come up in 45 s"; return 0; }
+  silent "127.0.0.1:$2"
+}
+
+# watch_dying DIR STORM keeps histograms until the heap is full or the storm has ended.
+watch_dying() {
+  local n=0
+  while running "$2" && ! ls "$1"/*.hprof >/dev/null 2>&1; do
+    sleep 8
+    n=$((n + 1))
+    { date -u '+%F %T'; timeout 20 jcmd "$(cat "$1/pid")" GC.class_histogram; } >"$work/histogram-$n.txt" 2>/dev/null || { rm -f "$work/histogram-$n.txt"; break; }
+  done
+}
+
+# remains WHAT OUT FILE... is the verdict of an autopsy as JSON, and as text for who reads the log.
+remains() {
+  local out=$1 code=0
+  shift
+  "$ottla" autopsy --heap 256m -o json "$@" >"$work/$out.json" 2>"$work/$out.err" || code=$?
+  [ $code = 2 ] || { echo "exit code $code, expected 2; $(tail -1 "$work/$out.err")"; return 1; }
+}
+names_topic() { # OUT EXPRESSION...
+  judge "$work/$1.json" '{v["suspects"][0]["name"]}.startswith("ottla-storm-death-")' '{v["suspects"][0]["topic"]}=="ottla-storm-death"' "${@:2}"
+}
+
+death() {
+  local d=$work/broker port address ending
+  port=$(free_port) address=127.0.0.1:$port client="Apache Kafka 4.3.1, -Xmx256m" version=4.3.1
+  log "the death of Kafka 4.3.1 begins"
+  JVM_OPTS="-XX:+HeapDumpOnOutOfMemoryError -XX:HeapDumpPath=$d" kafka_start 4.3.1 "$d" "$port" 256m log.roll.ms=15000 log.roll.jitter.ms=5000 log.index.size.max.bytes=65536
+  begin storm "$ottla" storm -b "$address" -m wide -p 1000 --topic ottla-storm-death --keep -n 100000 --connections 4 --record-bytes 16 --max-seconds 150 --stall 20s -o json
+  watch_dying "$d" storm
+  await 120 gone_storm || true
+  ended storm
+  check "a storm of producers that write to 1,000 partitions ends its answers" storm_stalled
+  check "nothing is answered any more" silent "$address"
+  check "the JVM wrote a heap dump when its memory was full" ls "$d"/java_pid*.hprof
+  kafka_kill "$d"
+  check "autopsy of the heap dump finds a storm" remains dump "$d"/java_pid*.hprof
+  check "autopsy of the heap dump names topic and partition" names_topic dump '{v["heap"]["entries"]} > 100000' '{len(v["suspects"])} > 5'
+  check "autopsy of the histograms finds a storm and its rate" remains histogram "$work"/histogram-*.txt
+  check "autopsy of the histograms counts entries" judge "$work/histogram.json" '{v["heap"]["entries"]} > 50000' '{v["heap"]["growth_known"]}'
+  check "autopsy of the snapshot files finds a storm" remains snapshots "$d/data"
+  check "autopsy of the snapshot files names topic and partition" names_topic snapshots
+  check "autopsy of all remains finds a storm" remains all "$d"/java_pid*.hprof "$work"/histogram-*.txt "$d/data" "$d/logs" "$d/stdout.log"
+  check "autopsy of all remains names topic and partition, and the death" names_topic all '{v["heap"].get("died")} == True'
+  rm -f "$d"/java_pid*.hprof
+  check "the same heap is not enough after a restart" stays_dead "$d" "$port"
+}
+gone_storm() { ! running storm; }
+storm_stalled() {
+  tail -n 3 "$work/storm.log" | cut -c1-300
+  [ $ending = 3 ] || { echo "the storm ended with $ending, not with 3: the broker stopped answering"; return 1; }
+}
