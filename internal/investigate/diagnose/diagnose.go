@@ -249,7 +249,7 @@ type Verdict struct {
 const SuspectsMax = 20
 
 // Diagnose gives the verdict on one scan. It does not change the scan.
-func Diagnose(s *evidence.Scan) *Verdict { return find(s).verdict() }
+func Diagnose(s *evidence.Scan) *Verdict { return examine(s).verdict() }
 
 // LifeOf is how long an entry lives on this cluster, for collectors that have to ask for offsets at now minus that life.
 func LifeOf(c *evidence.Cluster, brokers []evidence.Broker, given evidence.Given) StateLife {

@@ -37,8 +37,8 @@ func (s share) of() float64 {
 	return math.Min(s.part/s.whole, 1)
 }
 
-// find applies the rules in their order.
-func find(s *evidence.Scan) *findings {
+// examine applies the rules in their order.
+func examine(s *evidence.Scan) *findings {
 	f := &findings{
 		scan: s, version: releasesOf(&s.Cluster, s.Given), life: lifeOf(&s.Cluster, s.Brokers, s.Given),
 		partitions: map[string][]*evidence.Partition{}, byName: map[string]*topicFacts{}, sets: exactSets(s), heapMax: s.Given.HeapBytes,

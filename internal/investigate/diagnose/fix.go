@@ -42,7 +42,7 @@ func verifyFix(scans []*evidence.Scan) *Fix {
 		fix.Sentence = "Cannot tell: it takes a scan from before the remedy and one from after it."
 		return fix
 	}
-	first := find(usable[0])
+	first := examine(usable[0])
 	if why := mismatch(usable); why != "" {
 		fix.Sentence = "Cannot tell: " + why + "."
 		return fix
@@ -55,7 +55,7 @@ func verifyFix(scans []*evidence.Scan) *Fix {
 	for i, s := range usable {
 		f := first
 		if i > 0 {
-			f = find(s)
+			f = examine(s)
 		}
 		rs = append(rs, read(f, first.ranked))
 	}
