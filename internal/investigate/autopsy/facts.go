@@ -183,9 +183,12 @@ func (s *Suspect) fromSegments(g *Segments, dir string) {
 func (s *Suspect) fromLog(path string, p *LoggedPartition) {
 	last := p.Points[len(p.Points)-1]
 	if s.Entries < 0 {
-		s.Entries, s.Source, s.Last = last.Entries, "snapshot line of "+path, last.At
+		s.Entries, s.Source = last.Entries, "snapshot line of "+path
 	}
 	first := p.Points[0]
+	if s.First.IsZero() {
+		s.First, s.Last = first.At, last.At
+	}
 	if seconds := last.At.Sub(first.At).Seconds(); s.PerSecond < 0 && seconds > 0 && last.Entries > first.Entries {
 		s.PerSecond, s.PerSecondHow = float64(last.Entries-first.Entries)/seconds, "growth from snapshot line to snapshot line"
 	}

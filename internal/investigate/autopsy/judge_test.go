@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,12 @@ func terminal(w io.Writer, r *Report, verbose bool) error {
 //
 //	autopsy [heap=6g] [version=3.6] [files=(...)] [markdown] [verbose] [only=N]   prints the report, or its first N lines
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
+	scripts, err := filepath.Abs("testdata/scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(fixtures(t))
+	datadriven.Walk(t, scripts, func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd != "autopsy" {
 				d.Fatalf(t, "unknown command")
@@ -38,7 +44,7 @@ func script(t *testing.T, d *datadriven.TestData) string {
 	for _, a := range d.CmdArgs {
 		if a.Key == "files" {
 			for _, v := range a.Vals {
-				paths = append(paths, "testdata/"+v)
+				paths = append(paths, v)
 			}
 		}
 	}

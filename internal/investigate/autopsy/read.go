@@ -125,7 +125,7 @@ func (r *reader) problem(path, format string, args ...any) {
 
 func (r *reader) argument(path string) error {
 	if path == "-" {
-		return r.pipe(path, r.o.Stdin)
+		return r.pipe("standard input", r.o.Stdin)
 	}
 	info, err := os.Stat(path)
 	if err != nil {

@@ -1,57 +1,75 @@
 package autopsy
 
 import (
-	"fmt"
+	"cmp"
+	"strconv"
 
 	"ottla/internal/investigate/diagnose"
-	"ottla/internal/investigate/report"
+	"ottla/internal/investigate/evidence"
 )
 
-// remedies are what helps this broker, by its version; nothing where nothing is wrong.
+// remedies are what helps this broker, by its version: those of a live investigation, told what the remains say.
 func (f *facts) remedies() []diagnose.Remedy {
-	if f.r.Level != diagnose.Armed && f.r.Level != diagnose.Storm || f.r.Heap.Entries <= 0 {
+	if f.r.Level != diagnose.Armed && f.r.Level != diagnose.Storm {
 		return nil
 	}
-	topic := "TOPIC"
-	if names, _ := f.suspectTopics(); len(names) > 0 && f.r.Suspects[0].Topic != "" {
-		topic = names[0]
+	cluster, brokers, given := clusterOf(f.e, f.r.Version)
+	s := &evidence.Scan{Cluster: *cluster, Brokers: brokers, Given: given}
+	v := &diagnose.Verdict{Level: f.r.Level, Horsemen: f.r.Horsemen, Life: f.r.Life}
+	h := &f.r.Heap
+	if broker, known := brokerID(brokers[0].Configs); known && h.Known && h.projectable >= growthSpan {
+		v.Worst = &diagnose.Heap{Broker: broker, EntryBytes: h.EntryBytes, Entries: h.Entries, Bytes: h.Bytes, PerSecond: h.PerSecond, HeapMax: float64(h.Max), UntilFull: h.UntilFull,
+			Plateau: h.PerSecond * (f.r.Life.Seconds + expiryCheck) * h.EntryBytes}
 	}
-	out := f.freeMemory(topic)
-	if f.found("H1") {
-		out = append(out, diagnose.Remedy{ID: "R3-client", Kind: "repair the client", Title: fmt.Sprintf("make one producer per process in the application that writes to %s, and keep it", topic),
-			Why: "every new idempotent producer leaves an entry on every replica of every partition that it writes to", Check: "ottla investigate --verify-fix"})
+	names, share := f.suspectTopics()
+	for _, name := range names {
+		t := diagnose.Topic{Name: name, HeapShare: share[name], Explains: share[name], BatchesMedian: 1}
+		f.addPartitions(&t, s)
+		if t.Partitions > 0 {
+			v.Suspects = append(v.Suspects, t)
+		}
 	}
-	return append(out,
-		diagnose.Remedy{ID: "R4-gate", Kind: "prevent", Title: "run ottla investigate as a gate before a release, and alert on the rate of new producers", Command: "ottla investigate --bootstrap HOST:PORT --fail-on armed"},
-		diagnose.Remedy{ID: "R0-heap", Kind: "does not help", Title: "a restart, or more heap", Why: "entries are reloaded from snapshots and logs; more heap moves the date"})
+	return diagnose.Remedies(s, v)
 }
 
-func (f *facts) freeMemory(topic string) (out []diagnose.Remedy) {
-	least, most := versionNumber(f.r.Version.Least), versionNumber(f.r.Version.Most)
-	if most == 0 {
-		most = 9999
+// addPartitions adds what is known of a topic's partitions: how far their logs go, how often a producer was used, and whether
+// anything is dated in the future.
+func (f *facts) addPartitions(t *diagnose.Topic, s *evidence.Scan) {
+	for i := range f.r.Suspects {
+		if f.r.Suspects[i].Topic == t.Name {
+			t.Partitions++
+		}
 	}
-	const expiration, transactional, trimming = 304, 204, 203
-	if most >= expiration {
-		out = append(out, diagnose.Remedy{ID: "R1-expiration", Kind: "free memory", Title: "from Kafka 3.4 on: shorten the life of idle entries, without a restart",
-			Command: "kafka-configs.sh --bootstrap-server HOST:PORT --entity-type brokers --entity-default --alter --add-config producer.id.expiration.ms=600000",
-			Risk:    "a producer that is idle for longer is forgotten; keep it above delivery.timeout.ms (2 minutes unless changed)",
-			Undo:    "the same with --delete-config producer.id.expiration.ms", Check: "entries fall within 10 minutes: a second histogram"})
+	for i := range f.e.Partitions {
+		p := &f.e.Partitions[i]
+		if p.Topic != t.Name {
+			continue
+		}
+		if n := len(p.Snapshots); n > 0 && p.Snapshots[n-1].Offset > 0 && len(s.Partitions) < evidence.PartitionsMax {
+			s.Partitions = append(s.Partitions, evidence.Partition{Topic: p.Topic, Index: p.Partition, Start: 0, End: p.Snapshots[n-1].Offset, Since: -1})
+		}
+		future := int64(0)
+		if n := len(p.Snapshots); n > 0 && p.Snapshots[n-1].Content != nil {
+			future = p.Snapshots[n-1].Content.Future
+		}
+		if g := p.Segments; g != nil {
+			future = max(future, g.Future)
+			if g.Newborn > 0 {
+				t.BatchesMedian, t.LifeMedian = g.BatchesMedian, g.LifeMedian
+			}
+		}
+		if future > 0 {
+			s.Sets = append(s.Sets, evidence.ProducerSet{Topic: p.Topic, Partition: p.Partition, Future: future})
+		}
 	}
-	if least < expiration && most >= transactional {
-		out = append(out, diagnose.Remedy{ID: "R1-transactional", Kind: "free memory", Title: "from Kafka 2.4 to 3.3: set transactional.id.expiration.ms in server.properties and restart the brokers one after another",
-			Command: "transactional.id.expiration.ms=3600000",
-			Risk:    "idle transactional ids are forgotten after that time as well", Undo: "the old value and another rolling restart", Check: "entries fall after the restart: a second histogram"})
+}
+
+// brokerID reads the broker's number off what it printed when it started.
+func brokerID(configs map[string]evidence.Value) (int32, bool) {
+	text := cmp.Or(configs["node.id"].Value, configs["broker.id"].Value)
+	if n, err := strconv.ParseInt(text, 10, 32); err == nil && n >= 0 {
+		return int32(n), true
 	}
-	if least <= trimming {
-		out = append(out, diagnose.Remedy{ID: "R1-trim", Kind: "free memory", Title: fmt.Sprintf("below Kafka 2.4: delete the records of %s; its producers go with them", topic),
-			Command: "kafka-delete-records.sh --bootstrap-server HOST:PORT --offset-json-file trim.json", Risk: "the records are gone", Check: "a second histogram"})
-	} else {
-		out = append(out, diagnose.Remedy{ID: "R0-trim", Kind: "does not help", Title: "deleting records (2.4 and later)", Why: "entries live by their own clock since KAFKA-7190"})
-	}
-	if f.found("H5") {
-		out = append(out, diagnose.Remedy{ID: "R1-future", Kind: "free memory", Title: fmt.Sprintf("entries dated in the future do not expire: delete and make %s anew, or wait for %s", topic, report.Clock(msTime(f.content.FutureMax))),
-			Command: fmt.Sprintf("kafka-configs.sh --bootstrap-server HOST:PORT --entity-type topics --entity-name %s --alter --add-config message.timestamp.after.max.ms=3600000", topic), Why: "the setting (3.6 and later) refuses such records from now on"})
-	}
-	return out
+	n, err := strconv.ParseInt(configs["broker.id"].Value, 10, 32)
+	return int32(n), err == nil && n >= 0
 }

@@ -62,7 +62,7 @@ func Terminal(w io.Writer, r *Report, s report.Style) error {
 		p.Section("What else is on the heap (estimates)")
 		p.Table(head, rows)
 	}
-	r.printRemedies(p)
+	r.printRemedies(p, s.Verbose)
 	if len(r.Blind) > 0 {
 		p.Line("")
 		p.Section("Not seen")
@@ -91,7 +91,7 @@ func (r *Report) facts() (out [][2]string) {
 		kafka += " (" + r.Version.How + ")"
 	}
 	add("version", kafka)
-	if r.Life.Rule != "" {
+	if r.Life.Rule != "" && r.Version.How != "" {
 		add("an entry", fmt.Sprintf("lives %s: %s", report.Seconds(r.Life.Seconds), r.Life.Rule))
 	}
 	h := &r.Heap
@@ -161,21 +161,42 @@ func (r *Report) otherTable(all bool) (head []string, rows [][]string) {
 	return []string{"WHAT", "OBJECTS", "BYTES", "SHARE", "STATUS", "MEANS"}, rows
 }
 
-func (r *Report) printRemedies(p *report.Printer) {
+func remedyNotes(m *diagnose.Remedy) (out [][2]string) {
+	for _, note := range [][2]string{{"why", m.Why}, {"risk", m.Risk}, {"undo", m.Undo}, {"check", m.Check}} {
+		if note[1] != "" {
+			out = append(out, note)
+		}
+	}
+	return out
+}
+
+// useless is the kind of remedies that people try and must not.
+const useless = "does not help"
+
+// printRemedies prints what to do with its commands and risks; all says everything of each, also of what does not help.
+func (r *Report) printRemedies(p *report.Printer, all bool) {
 	if len(r.Remedies) == 0 {
 		return
 	}
 	p.Line("")
 	p.Section("What to do")
+	var not []string
 	for i := range r.Remedies {
 		m := &r.Remedies[i]
+		if m.Kind == useless && !all {
+			not = append(not, m.Title)
+			continue
+		}
 		p.Item(fmt.Sprintf("%d.", i+1), m.Kind+": "+m.Title)
 		p.Command(m.Command)
-		for _, note := range [][2]string{{"why", m.Why}, {"risk", m.Risk}, {"undo", m.Undo}, {"check", m.Check}} {
-			if note[1] != "" {
+		for _, note := range remedyNotes(m) {
+			if all || note[0] == "risk" {
 				p.Note(note[0], note[1])
 			}
 		}
+	}
+	if len(not) > 0 {
+		p.Item("-", useless+": "+strings.Join(not, "; ")+" (-v says why)")
 	}
 }
 
@@ -247,12 +268,14 @@ func Markdown(w io.Writer, r *Report) error {
 		m := &r.Remedies[i]
 		fmt.Fprintf(&b, "%d. *%s*: %s\n", i+1, m.Kind, escape(m.Title))
 		if m.Command != "" {
-			fmt.Fprintf(&b, "\n   ```sh\n   %s\n   ```\n\n", strings.ReplaceAll(report.Clean(m.Command), "`", "'"))
-		}
-		for _, note := range [][2]string{{"why", m.Why}, {"risk", m.Risk}, {"undo", m.Undo}, {"check", m.Check}} {
-			if note[1] != "" {
-				fmt.Fprintf(&b, "   - %s: %s\n", note[0], escape(note[1]))
+			b.WriteString("\n   ```sh\n")
+			for line := range strings.Lines(m.Command) {
+				b.WriteString("   " + strings.ReplaceAll(report.Clean(strings.TrimRight(line, "\n")), "```", "'") + "\n")
 			}
+			b.WriteString("   ```\n\n")
+		}
+		for _, note := range remedyNotes(m) {
+			fmt.Fprintf(&b, "   - %s: %s\n", note[0], escape(note[1]))
 		}
 	}
 	if len(r.Blind) > 0 {

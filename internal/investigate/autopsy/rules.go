@@ -35,6 +35,13 @@ func Judge(e *Evidence) *Report {
 	f := gather(e)
 	r := f.r
 	r.Horsemen = []diagnose.Horseman{f.recreated(), f.idempotent(), f.longLife(), f.noStableID(), f.idChurn(), f.immortal()}
+	if f.horseman("H1").Status == diagnose.Absent { // the others are harmless without the first
+		for i := range r.Horsemen {
+			if h := &r.Horsemen[i]; (h.ID == "H2" || h.ID == "H4") && h.Status == diagnose.Found {
+				h.Status = diagnose.Half
+			}
+		}
+	}
 	f.others()
 	f.sizes()
 	f.level()

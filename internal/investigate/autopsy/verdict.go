@@ -214,7 +214,11 @@ func (f *facts) blind() {
 		}
 	}
 	if n := len(f.e.Problems) + int(f.e.ProblemsLeftOut); n > 0 {
-		add("files", evidence.Partly, fmt.Sprintf("%d problems, the first: %s: %s", n, f.e.Problems[0].Path, f.e.Problems[0].Text), "what is in them")
+		why := fmt.Sprintf("%s: %s", f.e.Problems[0].Path, f.e.Problems[0].Text)
+		if n > 1 {
+			why += fmt.Sprintf("; and %d more problems (-v)", n-1)
+		}
+		add("files", evidence.Partly, why, "what is in some files")
 	}
 }
 
