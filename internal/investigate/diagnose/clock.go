@@ -63,6 +63,7 @@ func cleaned(points []evidence.ClockPoint, most, until, slack int64) []evidence.
 			return compare(a.PID, b.PID)
 		}
 	})
+	out = slices.CompactFunc(out, func(a, b evidence.ClockPoint) bool { return a.Time == b.Time && a.PID == b.PID })
 	kept := make([]evidence.ClockPoint, 0, len(out))
 	for i, p := range out {
 		later, below := len(out)-i-1, 0
@@ -144,6 +145,7 @@ func steady(slope float64, since int64) string {
 // bracket finds the readings on both sides of the kink: the first one that lies above the old line by more than the error is
 // after it; the last before that may hide births within the error, which took idsOff / slope.
 func (k *kink) bracket(x, y []float64, h hinge, idsOff float64) {
+	// At its rate the leak cannot have begun earlier than the ids above the old line allow.
 	base := func(t float64) float64 { return h.level + k.before*t }
 	first := len(x) - 1
 	for i := range x {
@@ -162,9 +164,38 @@ func (k *kink) bracket(x, y []float64, h hinge, idsOff float64) {
 	}
 	// Readings just before the first one above may already lie on the slope.
 	earliest = math.Max(math.Min(earliest, h.at)-hidden, x[0]-hidden)
+	earliest = math.Max(earliest, latest-(y[first]-base(latest)+idsOff)/k.after)
 	k.known, k.last = true, k.after
 	k.earliest, k.latest = origin+1000*earliest, origin+1000*math.Max(latest, earliest)
 	k.at = math.Min(math.Max(origin+1000*h.at, k.earliest), k.latest)
+}
+
+// anchor dates a leak that is as old as the oldest reading, where the cluster is older: counting from zero, so few ids were given
+// before that reading that they cannot have come at the same rate. complete: the log that it is from was never trimmed.
+func (k *kink) anchor(oldest int64, complete bool, idsOff int64) {
+	if k.known || len(k.curve) < 2 || oldest <= 0 || k.whole < birthsPerSecondMin {
+		return
+	}
+	first := k.curve[0]
+	rise := k.curve[len(k.curve)-1].PID - first.PID
+	age := float64(first.Time-oldest) / 1000
+	if age <= 0 || float64(rise) <= 2*float64(idsOff) {
+		return
+	}
+	before := float64(first.PID) / age
+	if k.whole < kinkFactor*before {
+		return
+	}
+	hidden := float64(idsOff)
+	if !complete {
+		hidden += float64(first.PID)
+	}
+	k.known, k.before, k.after, k.why = true, before, k.whole, ""
+	k.latest = float64(first.Time) + 1000*float64(idsOff)/k.whole
+	k.earliest = math.Max(float64(first.Time)-1000*hidden/k.whole, float64(oldest))
+	if k.at = float64(first.Time); !complete {
+		k.at = (k.earliest + float64(first.Time)) / 2
+	}
 }
 
 // hinge is the line level + slope*x, steeper by bend from at on. x in seconds, y in ids.

@@ -88,7 +88,33 @@ func (f *findings) clock(most, off int64) kink {
 	if !f.scan.Ended.IsZero() {
 		until = f.scan.Ended.UnixMilli() + 3_600_000
 	}
-	return fitClock(cleaned(f.scan.Clock, most, until, off), off)
+	k := fitClock(cleaned(f.scan.Clock, most, until, off), off)
+	if len(k.curve) > 0 && f.counter.most < everMax && k.curve[len(k.curve)-1].PID < everMax {
+		first := k.curve[0]
+		complete := false
+		for _, p := range f.partitions[first.Topic] {
+			complete = complete || p.Index == first.Partition && p.Start == 0
+		}
+		k.anchor(f.oldest(), complete, off)
+	}
+	return k
+}
+
+// oldest is the time of the oldest record that was seen anywhere, in ms since 1970: the cluster is at least that old. 0 if none was.
+func (f *findings) oldest() int64 {
+	oldest := int64(0)
+	add := func(t int64) {
+		if t > 0 && (oldest == 0 || t < oldest) {
+			oldest = t
+		}
+	}
+	for i := range f.scan.Topics {
+		add(f.scan.Topics[i].FirstTime)
+	}
+	for i := range f.scan.Tails {
+		add(f.scan.Tails[i].FirstTime)
+	}
+	return oldest
 }
 
 // stay is how long an entry of the topic stays: longer where its records are dated in the future.

@@ -15,8 +15,10 @@ const (
 	newbornShareNone  = 0.01
 	newbornEnough     = 50
 	newbornFew        = 3
-	survivalHealthy   = 0.5 // of the newborns wrote again in the next round: they were restarted, not thrown away
-	survivalEnough    = 5
+	// entriesPerSecondMin is one new entry in ten minutes: less is a job that runs now and then, whatever its share.
+	entriesPerSecondMin = 1.0 / 600
+	survivalHealthy     = 0.5 // of the newborns wrote again in the next round: they were restarted, not thrown away
+	survivalEnough      = 5
 	// youngAge and youngBirths: what began less than this ago and made fewer than this may be a rolling restart.
 	youngAge    = 15 * 60.0
 	youngBirths = 1_000
@@ -206,7 +208,7 @@ func (f *topicFacts) fanOut() float64 {
 func (f *topicFacts) judge(b *birthFacts, k *kink) {
 	f.leak, f.why = noLeak, ""
 	short := f.lifeMedian < shortLife && f.births >= birthsPerSecondMin && f.newborn >= newbornFew
-	many := f.share >= newbornShareFound && f.newborn >= newbornEnough
+	many := f.share >= newbornShareFound && f.newborn >= newbornEnough && f.entries >= entriesPerSecondMin
 	switch {
 	case !short && !many || f.share < newbornShareNone:
 		return
