@@ -18,6 +18,7 @@ const (
 	clockSuspects   = 2     // topics under suspicion that are read, and partitions of each
 	clockOthers     = 3     // further partitions with idempotent producers, those with the longest history
 	clockTopicsMax  = 5_000 // topics whose history is looked up
+	clockNow        = -1    // stands for the time of the tails
 	clockSpacingMin = 1000  // ms between probes: a short history has fewer of them
 )
 
@@ -159,7 +160,7 @@ func (c *clock) fromTails() {
 		}
 		chosen := slices.ContainsFunc(c.parts, func(p *evidence.Partition) bool { return p.Topic == t.Topic && p.Index == t.Partition })
 		if best.PID >= 0 && chosen {
-			c.taken[t.At.UnixMilli()] = append(c.taken[t.At.UnixMilli()], best)
+			c.taken[clockNow] = append(c.taken[clockNow], best)
 		}
 	}
 }

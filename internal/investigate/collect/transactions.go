@@ -91,7 +91,7 @@ func runTransactions(ctx context.Context, s *step) error {
 func (s *step) addTransaction(out *evidence.TransactionsSeen, id string, pid int64, state string) {
 	out.Listed++
 	out.States[state]++
-	prefix := idPrefix(id)
+	prefix, _ := idPrefix(id)
 	if _, seen := out.Prefixes[prefix]; seen || len(out.Prefixes) < 10*prefixesMax {
 		out.Prefixes[prefix]++
 	}
@@ -130,22 +130,24 @@ func seenPIDs(scan *evidence.Scan, most int) (newborn, transactional []int64) {
 	return slices.Sorted(maps.Keys(born)), slices.Sorted(maps.Keys(txn))
 }
 
-// idPrefix is what ids made by the same program have in common: what comes before the first digit or random part.
-func idPrefix(id string) string {
-	id = randomPart.ReplaceAllString(id, "*")
-	if i := strings.IndexFunc(id, func(r rune) bool { return unicode.IsDigit(r) || r == '*' || r == unicode.ReplacementChar }); i >= 0 {
-		id = id[:i]
+// idPrefix is what ids made by the same program have in common: what comes before the first digit or random part. counted
+// tells that there is such a part.
+func idPrefix(id string) (prefix string, counted bool) {
+	prefix = randomPart.ReplaceAllString(id, "*")
+	i := strings.IndexFunc(prefix, func(r rune) bool { return unicode.IsDigit(r) || r == '*' || r == unicode.ReplacementChar })
+	if counted = i >= 0; counted {
+		prefix = prefix[:i]
 	}
-	if len(id) > prefixBytesMax {
-		id = strings.ToValidUTF8(id[:prefixBytesMax], "")
+	if len(prefix) > prefixBytesMax {
+		prefix = strings.ToValidUTF8(prefix[:prefixBytesMax], "")
 	}
-	return id
+	return prefix, counted
 }
 
 // maskedID keeps the beginning of an id, and a hash of it all, so that equal ones can be seen to be equal.
 func maskedID(id string) string {
-	prefix := idPrefix(id)
-	if prefix == id { // no counter in it: keep to its first word
+	prefix, counted := idPrefix(id)
+	if !counted { // keep to its first words
 		if i := strings.LastIndexAny(prefix, "-_.:/@"); i >= 0 {
 			prefix = prefix[:i+1]
 		} else {
