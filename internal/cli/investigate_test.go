@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"ottla/internal/investigate/collect"
+	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/evidence"
+)
+
+// command runs one command line with no environment but what is given.
+func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Run(context.Background(), Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Environ: environ})
+	return code, out.String(), errs.String()
+}
+
+func fakeCluster(t *testing.T) string {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(4, "payments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c.ListenAddrs()[0]
+}
+
+func TestInvestigateUsage(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	newer := write("newer.json", `{"schema":99,"tool":"ottla v9","sources":[]}`)
+	foreign := write("foreign.json", `{"hello":"world"}`)
+	text := write("text", "not JSON at all")
+	zipped := write("zipped.gz", "\x1f\x8bnot really")
+	secret := write("client.properties", "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=X required username=\"u\" password=\"hunter2\n")
+	for _, c := range []struct {
+		args, want string
+	}{
+		{"--heap much", "--heap"},
+		{"--output yaml", "--output"},
+		{"--fail-on tuesdays", "--fail-on"},
+		{"--only tea-leaves", "no source"},
+		{"--skip tea-leaves", "no source"},
+		{"--max-bytes 0", "above 0"},
+		{"--no-such-flag", "no-such-flag"},
+		{"payments", "no arguments"},
+		{"-o json --markdown", "choose one"},
+		{"--replay x --record y", "--replay"},
+		{"--replay " + filepath.Join(dir, "none"), "no such file"},
+		{"--replay " + newer, "newer version"},
+		{"--replay " + foreign, "not a recorded scan"},
+		{"--replay " + text, "not a recorded scan"},
+		{"--replay " + zipped, "zipped"},
+		{"--verify-fix " + foreign, "not a recorded scan"},
+		{"--config " + filepath.Join(dir, "none"), "--config"},
+		{"--config " + secret, "sasl.jaas.config"},
+		{"-X tea", "KEY=VALUE"},
+		{"-X tea=1", "unknown key"},
+		{"-X sasl.mechanism=GSSAPI", "not supported"},
+	} {
+		code, out, errs := command(t, nil, append([]string{"investigate"}, strings.Fields(c.args)...)...)
+		if code != exitUsage64 || !strings.Contains(errs, c.want) || strings.Contains(out+errs, "hunter2") {
+			t.Errorf("%s: exit %d, %s%s", c.args, code, out, errs)
+		}
+	}
+}
+
+func TestInvestigateCannotConnect(t *testing.T) {
+	for _, args := range [][]string{{}, {"--dry-run"}, {"-o", "json"}} {
+		code, out, errs := command(t, nil, append([]string{"investigate", "-b", "127.0.0.1:1", "--timeout", "2s"}, args...)...)
+		if code != exitNoConnection || out != "" || !strings.Contains(errs, "cannot connect") || !strings.Contains(errs, "127.0.0.1:1") {
+			t.Errorf("%v: exit %d, %q %q", args, code, out, errs)
+		}
+	}
+}
+
+// TestRecordAndReplay: a recorded scan gives the verdict of the live one, compressed or not.
+func TestRecordAndReplay(t *testing.T) {
+	dir, addr := t.TempDir(), fakeCluster(t)
+	plain, zipped := filepath.Join(dir, "scan.json"), filepath.Join(dir, "scan.json.gz")
+	quick := []string{"--interval", "1ms", "-o", "json", "--heap", "1g"}
+	environ := []string{"KAFKA_BOOTSTRAP_SERVERS=" + addr}
+	code, live, errs := command(t, environ, append([]string{"investigate", "--record", plain}, quick...)...)
+	if live == "" {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	replayed, again, errs := command(t, nil, append([]string{"investigate", "--replay", plain}, quick...)...)
+	if again != live || code != replayed {
+		t.Errorf("live: exit %d\n%s\nreplayed: exit %d\n%s%s", code, live, replayed, again, errs)
+	}
+	var v diagnose.Verdict
+	if err := json.Unmarshal([]byte(live), &v); err != nil || v.Exit != code || v.Brokers != 2 || v.Partitions != 4 {
+		t.Errorf("%v, %+v", err, v)
+	}
+	scan, err := readScan(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if scan.Given.HeapBytes != 1<<30 || scan.Bootstrap[0] != addr {
+		t.Errorf("given %+v, bootstrap %v", scan.Given, scan.Bootstrap)
+	}
+	if err := writeScan(zipped, scan); err != nil {
+		t.Fatal(err)
+	}
+	if _, unzipped, errs := command(t, nil, append([]string{"investigate", "--replay", zipped}, quick...)...); unzipped != live {
+		t.Errorf("from %s: %s%s", zipped, unzipped, errs)
+	}
+	small, err := os.Open(zipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer small.Close()
+	if _, err := decodeScan(small, 100); err == nil || !strings.Contains(err.Error(), "more than 100 bytes") {
+		t.Errorf("a large scan: %v", err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, ".*"))
+	if len(left) > 0 {
+		t.Errorf("files left: %v", left)
+	}
+}
+
+func TestInvestigateOutputs(t *testing.T) {
+	dir, addr := t.TempDir(), fakeCluster(t)
+	scan, html, markdown := filepath.Join(dir, "scan.json.gz"), filepath.Join(dir, "report.html"), filepath.Join(dir, "report.md")
+	code, out, errs := command(t, []string{"NO_COLOR=1"}, "investigate", "-b", addr, "--interval", "1ms", "--record", scan, "--html", html, "--markdown="+markdown)
+	if out == "" || strings.Contains(out, "\x1b[") {
+		t.Errorf("exit %d: %q %s", code, out, errs)
+	}
+	for path, want := range map[string]string{html: "<html", markdown: "#"} {
+		b, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %d bytes, %v", path, len(b), err)
+		}
+	}
+	if _, out, _ := command(t, nil, "investigate", "--replay", scan, "--markdown"); !strings.Contains(out, "#") {
+		t.Errorf("Markdown: %q", out)
+	}
+	if code, _, errs := command(t, nil, "investigate", "--replay", scan, "--fail-on", "never"); code != exitOK {
+		t.Errorf("--fail-on never: exit %d, %s", code, errs)
+	}
+	if code, _, errs := command(t, nil, "investigate", "--replay", scan, "--html", filepath.Join(dir, "none", "x.html")); code != exitFailed || errs == "" {
+		t.Errorf("a page that cannot be written: exit %d, %s", code, errs)
+	}
+	code, out, errs = command(t, nil, "investigate", "--replay", scan, "--verify-fix", scan)
+	if code < 0 || code > 3 || out == "" {
+		t.Errorf("--verify-fix: exit %d, %q %s", code, out, errs)
+	}
+	_, out, _ = command(t, nil, "investigate", "--replay", scan, "--verify-fix", scan, "-o", "json")
+	var fix diagnose.Fix
+	if err := json.Unmarshal([]byte(out), &fix); err != nil || len(fix.Points) > 0 && fix.Schema == 0 {
+		t.Errorf("--verify-fix -o json: %v %q", err, out)
+	}
+}
+
+func TestInvestigateDryRun(t *testing.T) {
+	addr := fakeCluster(t)
+	code, out, errs := command(t, nil, "investigate", "-X", "brokers="+addr, "--dry-run", "--skip", "counter")
+	if code != exitOK || !strings.Contains(out, "2 brokers, 1 topics, 4 partitions") || !strings.Contains(out, "DESCRIBE on Topic") || !strings.Contains(out, "switched off") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	code, out, errs = command(t, nil, "investigate", "-X", "brokers="+addr, "--dry-run", "-o", "json")
+	var plan collect.Plan
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != exitOK || len(plan.Steps) != len(collect.SourceNames()) {
+		t.Errorf("exit %d: %v %s%s", code, err, out, errs)
+	}
+}
+
+func TestFailOn(t *testing.T) {
+	levels := []diagnose.Level{diagnose.Healthy, diagnose.Armed, diagnose.Storm, diagnose.Inconclusive}
+	for failOn, want := range map[string][4]int{
+		"any": {0, 1, 2, 3}, "inconclusive": {0, 1, 2, 3}, "armed": {0, 1, 2, 0}, "storm": {0, 0, 2, 0}, "never": {0, 0, 0, 0},
+	} {
+		for i, l := range levels {
+			if got := failExit(failOn, l); got != want[i] {
+				t.Errorf("--fail-on %s, %s: %d, want %d", failOn, l, got, want[i])
+			}
+		}
+	}
+}
+
+func FuzzDecodeScan(f *testing.F) {
+	f.Add([]byte(`{"schema":1,"tool":"t","sources":[{"name":"counter","state":"seen"}],"partitions":[{"topic":"a"}]}`))
+	f.Add([]byte("\x1f\x8b\x08\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		scan, err := decodeScan(bytes.NewReader(b), 1<<20)
+		if err == nil && (scan.Schema < 1 || scan.Schema > evidence.SchemaVersion) {
+			t.Errorf("schema %d", scan.Schema)
+		}
+		if err == nil && diagnose.Diagnose(scan) == nil {
+			t.Error("no verdict")
+		}
+	})
+}
