@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/sasl"
 
 	"ottla/internal/storm"
 )
@@ -20,12 +20,12 @@ const exitStopped = 3
 
 // stormFlags are what the options of a storm are made of beside themselves.
 type stormFlags struct {
-	o         storm.Options
-	bootstrap string
-	mode      string
-	configs   []string
-	output    string
-	quiet     bool
+	connectionFlags
+	o       storm.Options
+	mode    string
+	configs []string
+	output  string
+	quiet   bool
 }
 
 func newStorm(env *Env) *cobra.Command {
@@ -36,6 +36,8 @@ func newStorm(env *Env) *cobra.Command {
 
 It writes to a topic of its own, named ` + storm.TopicPrefix + `..., and deletes it at the end, also after Ctrl-C. It refuses clusters that are not on this machine's
 loopback interface, unless --cluster-id names them. It is always bounded: by producers, bytes, seconds and connections.
+
+How to connect is taken from where "ottla investigate" takes it: the environment, --config, -X and --bootstrap.
 
 Modes:
   fast               many producers over few pipelined connections (default)
@@ -60,7 +62,7 @@ Exit codes: 0 done; 1 failed; 2 the command line makes no sense; 3 the broker st
 func (f *stormFlags) addLoad(cmd *cobra.Command) {
 	p, o := cmd.Flags(), &f.o
 	p.SortFlags = false
-	p.StringVarP(&f.bootstrap, "bootstrap", "b", defaultBootstrap, "broker to ask first, HOST:PORT, several separated by commas")
+	f.connectionFlags.add(cmd)
 	p.StringVarP(&f.mode, "mode", "m", "", "form of the storm, see above")
 	p.BoolVar(&o.AB, "ab", false, "make the control load beside it, at the same rate, and draw both curves")
 	p.Int64VarP(&o.MaxProducers, "max-producers", "n", o.MaxProducers, "end after so many pushes; 0: none, for --probe alone")
@@ -126,15 +128,23 @@ func (v *secondsValue) String() string { return fmt.Sprint(time.Duration(*v).Sec
 func (v *secondsValue) Type() string { return "seconds" }
 
 // options completes and checks the options.
-func (f *stormFlags) options() (storm.Options, error) {
+func (f *stormFlags) options(env *Env) (storm.Options, error) {
 	o := f.o
 	o.Mode = storm.Mode(f.mode)
-	for seed := range strings.SplitSeq(f.bootstrap, ",") {
-		seed = strings.TrimSpace(seed)
-		if _, _, err := net.SplitHostPort(seed); err != nil {
-			return o, fmt.Errorf("--bootstrap %q: want HOST:PORT", seed)
-		}
-		o.Bootstrap = append(o.Bootstrap, seed)
+	settings, err := f.settings(env.Environ)
+	if err != nil {
+		return o, err
+	}
+	o.Bootstrap = settings.Brokers
+	if o.Dial, err = settings.Dialer(); err != nil {
+		return o, err
+	}
+	mechanism, err := settings.SASL()
+	if err != nil {
+		return o, err
+	}
+	if mechanism != nil {
+		o.SASL = []sasl.Mechanism{mechanism}
 	}
 	if !slices.Contains([]string{outputText, outputJSON}, f.output) {
 		return o, fmt.Errorf("--output %q: allowed: %s, %s", f.output, outputText, outputJSON)
@@ -151,7 +161,7 @@ func (f *stormFlags) options() (storm.Options, error) {
 }
 
 func runStorm(cmd *cobra.Command, env *Env, f *stormFlags) error {
-	o, err := f.options()
+	o, err := f.options(env)
 	if err != nil {
 		return usageError{err}
 	}
