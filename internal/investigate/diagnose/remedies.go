@@ -124,7 +124,7 @@ func (t *treatment) ottla(arguments string) string {
 	if t.s.Given.ClientConfig != "" {
 		command += " --config" + value(t.s.Given.ClientConfig)
 	}
-	return command + " " + arguments
+	return strings.TrimSpace(command + " " + arguments)
 }
 
 func (t *treatment) kafka() bool {
@@ -150,13 +150,13 @@ func (t *treatment) names() string {
 // prevent is what keeps it from coming back unseen.
 func (t *treatment) prevent() []Remedy {
 	out := []Remedy{{
-		ID: "R4-alerts", Kind: kindPrevent, Title: "be told at the next first hour, not at the next crash: alert rules, a dashboard, and births as a metric",
-		Command: t.ottla("watch"),
+		ID: "R4-alerts", Kind: kindPrevent, Title: "hear of the next leak in its first hour, not at the next crash: alert rules, a dashboard, births as a metric",
+		Command: strings.Replace(t.ottla(""), "ottla investigate", "ottla investigate watch", 1),
 		Why:     "InitProducerId per Produce above 0.05 fits every cluster: a healthy one has about 0 " + t.rules(),
 		Check:   "deploy/test.sh proves that the rules fire on a leak and keep quiet on a rolling restart",
 	}, {
 		ID: "R4-gate", Kind: kindPrevent, Title: "let the build of an application fail when its test run leaks producers",
-		Command: "ottla investigate --fail-on armed",
+		Command: "ottla investigate --bootstrap TEST-CLUSTER:9092 --fail-on armed",
 		Why:     "deploy/ci-gate has the step for GitHub Actions, GitLab and a plain shell; it wants the test cluster's address",
 		Check:   "exit code 0; 1 or 2 when each test record makes a producer",
 	}}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ottla/internal/investigate/evidence"
@@ -10,10 +11,11 @@ import (
 
 // culprit is who leaks, as far as is known. Empty: not known.
 type culprit struct {
-	principal, client, address, library, transactional string
+	principal, client, address, library string
 }
 
-// whose reads what the verdict and the logs say of the treated topics' applications; the most telling first.
+// whose names the treated topics' application as far as quotas and access rules may be pointed at it: what a log counted, then what
+// the verdict holds for likely. A mere possibility is for people to look into.
 func (t *treatment) whose() culprit {
 	var c culprit
 	set := func(to *string, name string) {
@@ -21,37 +23,46 @@ func (t *treatment) whose() culprit {
 			*to = name
 		}
 	}
+	if a := t.loudest(); a != nil {
+		c = culprit{principal: a.Principal, client: a.ClientID, address: a.Address, library: a.Software}
+	}
 	for _, topic := range t.topics {
 		for _, w := range topic.Who {
-			switch w.What {
-			case "principal":
-				set(&c.principal, w.Name)
-			case "client id":
-				set(&c.client, w.Name)
-			case "client library":
+			switch {
+			case w.What == "client library":
 				set(&c.library, w.Name)
-			case "transactional id":
-				set(&c.transactional, w.Name)
+			case w.Confidence == Possible || w.Confidence == "":
+			case w.What == "principal":
+				set(&c.principal, w.Name)
+			case w.What == "address":
+				set(&c.address, w.Name)
 			}
 		}
 	}
+	if c.principal == "User:ANONYMOUS" || c.principal == "User:*" {
+		c.principal = "" // quotas and access rules would meet everybody
+	}
+	return c
+}
+
+// loudest is who asked for half of the producer ids or more, by a log; nil if there is none.
+func (t *treatment) loudest() *evidence.Attribution {
 	var most *evidence.Attribution
+	var total float64
 	for i := range t.s.Attributions {
 		a := &t.s.Attributions[i]
+		if a.Topic != "" && !slices.ContainsFunc(t.topics, func(c *Topic) bool { return c.Name == a.Topic }) {
+			continue
+		}
+		total += float64(max(a.Inits, 0))
 		if a.Inits > 0 && (most == nil || a.Inits > most.Inits) {
 			most = a
 		}
 	}
-	if most != nil {
-		set(&c.client, most.ClientID)
-		set(&c.principal, most.Principal)
-		set(&c.address, most.Address)
-		set(&c.library, most.Software)
+	if most == nil || float64(most.Inits) < total/2 {
+		return nil
 	}
-	if c.principal == "User:ANONYMOUS" {
-		c.principal = "" // quotas and access rules would meet everybody
-	}
-	return c
+	return most
 }
 
 func (c culprit) String() string {
@@ -186,7 +197,7 @@ func (t *treatment) reuse(c culprit, library string) Remedy {
 	}
 	if len(t.topics) > 0 {
 		w := t.topics[0]
-		r.Why = fmt.Sprintf("in %s a producer writes %s batches and lives %s, by the median; ", w.Name, count(w.BatchesMedian), span(w.LifeMedian))
+		r.Why = fmt.Sprintf("in %s half of the producers write at most %s and live at most %s; ", w.Name, batchesOf(w.BatchesMedian), lifetime(w.LifeMedian))
 	}
 	r.Why += "producers are made to be shared by threads, in every library"
 	if library == "" {
@@ -222,4 +233,18 @@ func (t *treatment) pool(library string) Remedy {
 		r.Command = snippet
 	}
 	return r
+}
+
+func batchesOf(n float64) string {
+	if s := count(n); s != "1" {
+		return s + " batches"
+	}
+	return "1 batch"
+}
+
+func lifetime(seconds float64) string {
+	if seconds < 1 {
+		return "a second"
+	}
+	return span(seconds)
 }

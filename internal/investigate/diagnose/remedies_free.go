@@ -40,13 +40,10 @@ func (t *treatment) free() []Remedy {
 	}
 	var out []Remedy
 	if t.leaking || t.churning {
-		switch {
-		case t.life.TrimmingHelps:
+		if t.life.TrimmingHelps {
 			out = append(out, t.trim()...)
-			out = append(out, t.shorten()...)
-		default:
-			out = append(out, t.shorten()...)
 		}
+		out = append(out, t.shorten()...)
 	}
 	return append(out, t.deleteTopics()...)
 }
@@ -80,10 +77,36 @@ func (t *treatment) shorten() []Remedy {
 			r.Why = strings.TrimSpace(r.Why + " The version lies between " + t.versions.String() + ": from 3.4 on the key is " + keyProducerExpiration + ", and no restart is needed")
 		}
 	} else {
-		r.Command = t.tool("kafka-configs.sh", "--alter --entity-type brokers --entity-default --add-config "+setting)
-		r.Undo = t.tool("kafka-configs.sh", "--alter --entity-type brokers --entity-default --delete-config "+t.life.Key)
+		r.Command, r.Undo = t.alterBrokers(setting)
 	}
 	return []Remedy{t.placed(r, setting)}
+}
+
+// alterBrokers sets the key for the whole cluster, and takes back to what was. Brokers with a value of their own do not listen to the
+// default: they are told one by one.
+func (t *treatment) alterBrokers(setting string) (do, undo string) {
+	alter := func(entity, change string) string {
+		return t.tool("kafka-configs.sh", "--alter --entity-type brokers "+entity+" "+change)
+	}
+	back := "--delete-config " + t.life.Key
+	var dos, undos []string
+	for i := range t.s.Brokers {
+		b := &t.s.Brokers[i]
+		was, named := b.Configs[t.life.Key]
+		switch {
+		case named && was.Source == "dynamic-broker":
+			entity := fmt.Sprintf("--entity-name %d", b.ID)
+			dos = append(dos, alter(entity, "--add-config "+setting))
+			undos = append(undos, alter(entity, "--add-config "+quote(t.life.Key+"="+was.Value)))
+		case named && was.Source == "dynamic-default-broker":
+			back = "--add-config " + quote(t.life.Key+"="+was.Value)
+		}
+	}
+	if len(dos) < max(1, len(t.s.Brokers)) {
+		dos = append([]string{alter("--entity-default", "--add-config "+setting)}, dos...)
+		undos = append([]string{alter("--entity-default", back)}, undos...)
+	}
+	return strings.Join(dos, "\n"), strings.Join(undos, "\n")
 }
 
 // placed changes the remedy to what the place wants.

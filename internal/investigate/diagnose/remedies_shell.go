@@ -12,12 +12,12 @@ import (
 // quote makes one word of a POSIX shell out of a name. Names come from strangers: what moves a cursor or cannot be seen is written
 // with escapes ($'...', which bash, zsh and ksh know), so that what is pasted is what is read.
 func quote(name string) string {
-	plain, graphic := name != "", true
+	plain, graphic := name != "" && name[0] != '=', true // zsh takes =x for a path
 	for _, r := range name {
 		if r < ' ' || r > '~' || r == utf8.RuneError {
 			graphic = false
 		}
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@,+-", r) {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@,+-=", r) {
 			plain = false
 		}
 	}
