@@ -47,7 +47,7 @@ var imports = map[string][]string{
 	"collect":     {"batch", "evidence", "diagnose"},
 	"report":      {"evidence", "diagnose", "explain"},
 	"autopsy":     {"batch", "evidence", "diagnose", "report"},
-	"fleet":       {"evidence", "diagnose", "collect", "connection"},
+	"fleet":       {"evidence", "diagnose", "collect", "connection", "report"},
 	"watch":       {"evidence", "diagnose", "collect"},
 	"cli": {
 		"node", "config", "seglog", "coldstate", "catalog", "disk", "batch", "pidstore", "producer", "storm", "measure",
