@@ -103,6 +103,7 @@ func newInvestigate(env *Env) *cobra.Command {
 	f.connectionFlags.add(cmd)
 	f.addScan(cmd)
 	f.addOutput(cmd)
+	cmd.AddCommand(newInvestigateExplain())
 	return cmd
 }
 
@@ -256,7 +257,7 @@ func (f *investigateFlags) connect(cmd *cobra.Command, env *Env) (context.Contex
 	if n := len(settings.Ignored); n > 0 && f.verbose {
 		fmt.Fprintf(cmd.ErrOrStderr(), "ottla: not used from %s: %s\n", f.config, strings.Join(settings.Ignored, ", "))
 	}
-	f.o.Bootstrap, f.o.Tool = settings.Brokers, "ottla "+version()
+	f.o.Bootstrap, f.o.Tool, f.o.Given.ClientConfig = settings.Brokers, "ottla "+version(), f.config
 	ctx, cancel := (&clientFlags{env: env}).interruptible(cmd.Context())
 	return ctx, cancel, nil
 }

@@ -1,20 +1,25 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"ottla/internal/investigate/explain"
 )
 
+// explainWidth is how wide the prose of a page is printed; code is never wrapped.
+const explainWidth = 96
+
 func newInvestigateExplain() *cobra.Command {
+	markdown := false
 	cmd := &cobra.Command{
 		Use: "explain [HORSEMAN]", Short: "What each horseman is, how to confirm it by hand, and the repair for each client library",
-		Example:           "  ottla investigate explain\n  ottla investigate explain H1",
-		ValidArgs:         explain.IDs(),
+		Example:           "  ottla investigate explain\n  ottla investigate explain H1\n  ottla investigate explain --markdown H1 > H1.md",
 		ValidArgsFunction: cobra.FixedCompletions(explain.IDs(), cobra.ShellCompDirectiveNoFileComp),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -27,22 +32,135 @@ func newInvestigateExplain() *cobra.Command {
 				return explainIndex(cmd.OutOrStdout())
 			}
 			page, found := explain.Page(args[0])
-			if !found {
+			switch {
+			case !found:
 				return usage64Error{fmt.Errorf("no page on %q: there are %s", args[0], strings.Join(explain.IDs(), ", "))}
+			case markdown:
+				_, err := io.WriteString(cmd.OutOrStdout(), page)
+				return err
 			}
-			_, err := io.WriteString(cmd.OutOrStdout(), page)
-			return err
+			return plainPage(cmd.OutOrStdout(), page)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{err} })
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the page as Markdown")
 	return cmd
 }
 
 func explainIndex(w io.Writer) error {
+	var out strings.Builder
 	for _, id := range explain.IDs() {
-		if _, err := fmt.Fprintf(w, "%s\n", explain.Title(id)); err != nil {
-			return err
+		fmt.Fprintf(&out, "%s\n", explain.Title(id))
+	}
+	_, err := io.WriteString(w, out.String()+"\n`ottla investigate explain H1` prints one page.\n")
+	return err
+}
+
+// plainPage prints a page without Markdown's marks: headings underlined, code indented, tables in columns, prose wrapped.
+func plainPage(w io.Writer, page string) error {
+	p := pagePrinter{w: bufio.NewWriter(w)}
+	for line := range strings.Lines(page) {
+		p.line(strings.TrimRight(line, "\r\n"))
+	}
+	p.flush()
+	return p.w.Flush() // a bufio.Writer keeps its first error
+}
+
+// pagePrinter holds the paragraph or table that is not complete yet.
+type pagePrinter struct {
+	w     *bufio.Writer
+	code  bool
+	prose []string
+	item  bool
+	rows  [][]string
+}
+
+func (p *pagePrinter) line(line string) {
+	switch {
+	case strings.HasPrefix(line, "```"):
+		p.flush()
+		p.code = !p.code
+	case p.code:
+		fmt.Fprintln(p.w, strings.TrimRight("    "+line, " "))
+	case line == "":
+		p.flush()
+		fmt.Fprintln(p.w)
+	case strings.HasPrefix(line, "#"):
+		p.flush()
+		p.heading(line)
+	case strings.HasPrefix(line, "|"):
+		if strings.Trim(line, "|-: ") != "" {
+			p.rows = append(p.rows, cells(line))
+		}
+	case strings.HasPrefix(line, "- "):
+		p.flush()
+		p.item, p.prose = true, strings.Fields(line)
+	default:
+		p.prose = append(p.prose, strings.Fields(line)...)
+	}
+}
+
+func cells(line string) []string {
+	var out []string
+	for _, c := range strings.Split(strings.Trim(line, "| "), "|") {
+		out = append(out, strings.TrimSpace(c))
+	}
+	return out
+}
+
+func (p *pagePrinter) heading(line string) {
+	text := strings.TrimSpace(strings.TrimLeft(line, "#"))
+	fmt.Fprintln(p.w, text)
+	switch {
+	case strings.HasPrefix(line, "# "):
+		fmt.Fprintln(p.w, strings.Repeat("=", utf8.RuneCountInString(text)))
+	case strings.HasPrefix(line, "## "):
+		fmt.Fprintln(p.w, strings.Repeat("-", utf8.RuneCountInString(text)))
+	}
+}
+
+func (p *pagePrinter) flush() {
+	p.table()
+	column, hang := 0, ""
+	if p.item {
+		hang = "  "
+	}
+	for i, word := range p.prose {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+n > explainWidth:
+			fmt.Fprint(p.w, "\n", hang)
+			column = len(hang)
+		default:
+			fmt.Fprint(p.w, " ")
+			column++
+		}
+		fmt.Fprint(p.w, word)
+		column += n
+	}
+	if len(p.prose) > 0 {
+		fmt.Fprintln(p.w)
+	}
+	p.prose, p.item = nil, false
+}
+
+func (p *pagePrinter) table() {
+	var widths []int
+	for _, row := range p.rows {
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
 		}
 	}
-	_, err := fmt.Fprintln(w, "\n`ottla investigate explain H1` prints one page.")
-	return err
+	for _, row := range p.rows {
+		var out strings.Builder
+		for i, c := range row {
+			out.WriteString("  " + c + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)))
+		}
+		fmt.Fprintln(p.w, strings.TrimRight(out.String(), " "))
+	}
+	p.rows = nil
 }
