@@ -17,19 +17,19 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the template shows: the verdict in words, tables and charts.
 type page struct {
-	V                         *diagnose.Verdict
-	Level, Name, When, Scope  string
-	Facts                     [][2]string
-	Horsemen                  []pageHorseman
-	SuspectHead               []string
-	Suspects                  [][]string
-	Who                       [][]string
-	Clock, Heap, Topics, Life template.HTML
-	HeapLines                 []string
-	Sizes                     [][]string
-	Bomb                      string
-	Remedies                  []pageRemedy
-	Ledger                    [][]string
+	V                                  *diagnose.Verdict
+	Level, Sentence, Name, When, Scope string
+	Facts                              [][2]string
+	Horsemen                           []pageHorseman
+	SuspectHead                        []string
+	Suspects                           [][]string
+	Who                                [][]string
+	Clock, Heap, Topics, Life          template.HTML
+	HeapLines                          []string
+	Sizes                              [][]string
+	Bomb                               string
+	Remedies                           []pageRemedy
+	Ledger                             [][]string
 }
 
 type pageHorseman struct {
@@ -49,7 +49,7 @@ func HTML(w io.Writer, v *diagnose.Verdict) error {
 
 func newPage(v *diagnose.Verdict) *page {
 	p := &page{
-		V: v, Level: string(v.Level), Name: Clean(or(v.Cluster.ID, strings.Join(v.Bootstrap, ","))), When: Clock(v.At),
+		V: v, Level: string(v.Level), Sentence: Sentence(v), Name: Clean(or(v.Cluster.ID, strings.Join(v.Bootstrap, ","))), When: Clock(v.At),
 		Scope:       fmt.Sprintf("%s %s, %s, %s, %s", v.Cluster.Vendor, v.Version, plural(v.Brokers, "broker"), plural(v.Topics, "topic"), plural(v.Partitions, "partition")),
 		Facts:       [][2]string{{"Births", birthsLine(&v.Births)}, {"Onset", onsetLine(&v.Onset)}, {"An entry", lifeLine(&v.Life)}},
 		SuspectHead: suspectHead, Suspects: suspectRows(v), Ledger: ledgerRows(v),

@@ -12,7 +12,7 @@ import (
 // Markdown prints the verdict for a ticket: everything that Terminal prints, with its ledger, in GitHub's dialect.
 func Markdown(w io.Writer, v *diagnose.Verdict) error {
 	m := &markdown{w: bufio.NewWriter(w)}
-	m.line("## %s: %s", strings.ToUpper(string(v.Level)), v.Sentence)
+	m.line("## %s: %s", strings.ToUpper(string(v.Level)), Sentence(v))
 	for _, d := range v.Details {
 		m.line("%s\n", d)
 	}

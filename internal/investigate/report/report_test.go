@@ -26,7 +26,7 @@ func storm() *diagnose.Verdict {
 	}
 	v := &diagnose.Verdict{
 		Schema: diagnose.VerdictSchema, Tool: "ottla v1.0.0", At: at, Level: diagnose.Storm, Exit: 2,
-		Sentence: "payments.audit gets 36.9 new producers a second since 2026-11-20 10:10 UTC (± 6 min); broker 2's heap of 2 GiB is full in 30 h.",
+		Sentence: "STORM: payments.audit gets 36.9 new producers a second since 2026-11-20 10:10 UTC (± 6 min); broker 2's heap of 2 GiB is full in 30 h.",
 		Details:  []string{"Each producer writes one batch and is never heard of again; User:payments-audit may write there and nobody else."},
 		Cluster:  evidence.Cluster{ID: "canary-7", Vendor: evidence.VendorKafka, VersionLeast: "2.8", VersionMost: "2.8"}, Bootstrap: []string{"kafka.example:9092"},
 		Version: "2.8", Brokers: 3, Topics: 41, Partitions: 512,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"ottla/internal/investigate/diagnose"
@@ -19,7 +20,7 @@ type Style struct {
 // Terminal prints one screen: the sentence first, then why, then what to do.
 func Terminal(w io.Writer, v *diagnose.Verdict, s Style) error {
 	p := NewPrinter(w, s)
-	p.Headline(v.Level, v.Sentence)
+	p.Headline(v.Level, Sentence(v))
 	for _, d := range v.Details {
 		p.Paragraph(d)
 	}
@@ -35,6 +36,15 @@ func Terminal(w io.Writer, v *diagnose.Verdict, s Style) error {
 		ledger(p, v)
 	}
 	return p.Err()
+}
+
+// Sentence is the verdict's sentence without the level that begins it, for places that show the level beside it.
+func Sentence(v *diagnose.Verdict) string {
+	head, rest, found := strings.Cut(v.Sentence, ": ")
+	if found && strings.EqualFold(head, string(v.Level)) {
+		return rest
+	}
+	return v.Sentence
 }
 
 func facts(p *Printer, v *diagnose.Verdict) {
@@ -68,7 +78,11 @@ func onsetLine(o *diagnose.Onset) string {
 	if !o.Known {
 		return "not known: " + or(o.Why, "the history of producer ids was not read")
 	}
-	s := fmt.Sprintf("%s, between %s and %s; %s before, %s since", Clock(o.At), Clock(o.Earliest), Clock(o.Latest), Rate(o.Before), Rate(o.After))
+	clock := Clock
+	if o.Latest.Sub(o.Earliest) < 5*time.Minute {
+		clock = clockSeconds
+	}
+	s := fmt.Sprintf("%s, between %s and %s; %s before, %s since", clock(o.At), clock(o.Earliest), clock(o.Latest), Rate(o.Before), Rate(o.After))
 	if len(o.NewTopics) > 0 {
 		s += "; topics that are new since: " + strings.Join(o.NewTopics, ", ")
 	}

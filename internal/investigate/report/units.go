@@ -113,6 +113,14 @@ func Clock(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
+// clockSeconds prints a moment in UTC, to the second.
+func clockSeconds(t time.Time) string {
+	if t.IsZero() {
+		return "?"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05") + " UTC"
+}
+
 // significant prints two digits behind the point below ten, else one below a hundred, else none, without trailing zeros.
 func significant(v float64) string {
 	digits := 0
