@@ -222,6 +222,27 @@ func (l *lane) askVersions() (versions, error) {
 	return v, nil
 }
 
+// aliveMax bounds how long a broker may take to prove that it lives.
+const aliveMax = 5 * time.Second
+
+// alive says whether all leaders of a topic still take connections and answer on them.
+func (c *cluster) alive(ctx context.Context, t *topic) bool {
+	ctx, cancel := context.WithTimeout(ctx, aliveMax)
+	defer cancel()
+	for _, id := range t.leaderIDs() {
+		l, err := c.lane(ctx, c.brokers[id], shortReadBytes)
+		if err != nil {
+			return false
+		}
+		_, err = l.askVersions()
+		l.close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // topic is a topic and where its partitions are.
 type topic struct {
 	name    string

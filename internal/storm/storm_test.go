@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -405,6 +406,55 @@ func TestStall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStallOfConnections: a broker that resets every connection is as silent as one that says nothing.
+func TestStallOfConnections(t *testing.T) {
+	n := startNode(t, disk.NewMem())
+	o := small(n.Addr())
+	var dialled atomic.Int64
+	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dialled.Add(1) > 30 {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNRESET}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	o.Mode, o.MaxProducers, o.Stall, o.Keep = Faithful, 1<<40, 500*time.Millisecond, true
+	s, err := Run(t.Context(), o, nil)
+	if !errors.Is(err, ErrStopped) || s.Ended != EndedStalled || s.Loads[0].Pushes == 0 || s.Loads[0].Errors["connection reset"] == 0 {
+		t.Errorf("%v\n%+v", err, s)
+	}
+}
+
+// TestOneConnectionBreaks: that is not the broker's death.
+func TestOneConnectionBreaks(t *testing.T) {
+	n := startNode(t, disk.NewMem())
+	o := small(n.Addr())
+	var read atomic.Int64
+	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &brokenConn{conn, &read}, err
+	}
+	o.MaxProducers = 1 << 40
+	s, err := Run(t.Context(), o, nil)
+	if err == nil || errors.Is(err, ErrStopped) || s.Ended != EndedFailed || !strings.Contains(err.Error(), "still answers") || len(s.Left) > 0 {
+		t.Errorf("%v\n%+v", err, s)
+	}
+}
+
+// brokenConn ends one connection, once, after so many bytes of all of them.
+type brokenConn struct {
+	net.Conn
+	read *atomic.Int64
+}
+
+func (c *brokenConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	const after = 100_000
+	if now := c.read.Add(int64(n)); now >= after && now-int64(n) < after {
+		return 0, io.EOF
+	}
+	return n, err
 }
 
 // TestKilledBroker: a broker that goes away is named so.

@@ -44,6 +44,7 @@ type look struct {
 	at      time.Time
 	pushes  int64
 	answers int64
+	begun   int64
 	cpu     time.Duration
 }
 
@@ -123,14 +124,18 @@ func (w *watch) start(ctx context.Context, cancel context.CancelCauseFunc, now t
 	}
 }
 
-// silent says for how long nothing was answered although something is outstanding.
+// silent says for how long nothing was answered although something was asked: is outstanding, or has failed without an answer.
 func (w *watch) silent(now time.Time) time.Duration {
-	outstanding := int64(0)
+	outstanding, begun := int64(0), int64(0)
 	for _, l := range w.r.loads {
 		ended := l.ended.Load() // read first: it never passes begun
-		outstanding += l.begun.Load() - ended
+		began := l.begun.Load()
+		outstanding += began - ended
+		begun += began
 	}
-	if answers := w.r.c.answers.Load(); answers != w.last.answers || outstanding == 0 {
+	idle := outstanding == 0 && begun == w.last.begun
+	w.last.begun = begun
+	if answers := w.r.c.answers.Load(); answers != w.last.answers || idle {
 		w.last.answers, w.answered = answers, now
 	}
 	return now.Sub(w.answered)
