@@ -245,6 +245,7 @@ func (f *findings) birthRate() Births {
 		sum, sampled = sum+t.births, sampled+t.newborn
 	}
 	if sampled > 0 {
+		f.birthsOfTopics = true
 		return withRate(b, sum, sum/math.Sqrt(float64(sampled)), evidence.SourceTails, "newborn producers of the sampled topics by time: at least")
 	}
 	return b

@@ -236,7 +236,7 @@ type Verdict struct {
 	Onset     Onset      `json:"onset"`
 	Life      StateLife  `json:"state_life"`
 	Suspects  []Topic    `json:"suspects,omitempty"` // topics with newborn producers, largest first, at most SuspectsMax
-	Explained float64    `json:"explained_share"`    // of the births, by Suspects; -1 if births are not known
+	Explained float64    `json:"explained_share"`    // of the births, by Suspects; -1 if births are not known otherwise than by these topics
 	Heap      []Heap     `json:"heap,omitempty"`     // by broker, fullest first
 	Worst     *Heap      `json:"worst,omitempty"`    // Heap[0]
 	Others    []Other    `json:"differential,omitempty"`

@@ -25,6 +25,8 @@ type findings struct {
 	heap       []Heap
 	idempotent share // of the ranked topics' batches, or of all where none leaks
 	covered    float64
+	// birthsOfTopics: the rate of births is the sum of the sampled topics, so that what they explain of it says nothing.
+	birthsOfTopics bool
 }
 
 // share is a part of a whole; known if the whole is not zero.

@@ -54,9 +54,9 @@ func (f *findings) recreated() Horseman {
 		h.Sentence = fmt.Sprintf("%s: %s newborn producers; %s", t.name, grouped(float64(t.newborn)), t.why)
 	case f.counterSaysLeak():
 		h.Status, h.Confidence = Half, Likely
-		h.Sentence = fmt.Sprintf("the cluster hands out %s new producer ids, but no sampled topic shows who uses them", rate(f.births.PerSecond))
+		h.Sentence = fmt.Sprintf("the cluster hands out %s, but no sampled topic shows who uses them", spliced(f.births.PerSecond, "new producer ids"))
 		if len(f.topics) == 0 {
-			h.Sentence = fmt.Sprintf("the cluster hands out %s new producer ids; topics could not be read to see who uses them", rate(f.births.PerSecond))
+			h.Sentence = fmt.Sprintf("the cluster hands out %s; topics could not be read to see who uses them", spliced(f.births.PerSecond, "new producer ids"))
 		}
 	case len(f.topics) > 0:
 		h.Status = Absent
@@ -64,7 +64,7 @@ func (f *findings) recreated() Horseman {
 		for _, t := range f.topics {
 			newborn, total = newborn+t.newborn, total+t.total
 		}
-		h.Sentence = fmt.Sprintf("%s of %s producers in %d sampled topics were born in the sample, and none of those topics keeps getting new ones", grouped(float64(newborn)), grouped(float64(total)), len(f.topics))
+		h.Sentence = fmt.Sprintf("%s of %s producers were born in the sample, and none of the sampled topics (%d) keeps getting new ones", grouped(float64(newborn)), grouped(float64(total)), len(f.topics))
 		if f.covered < 0.5 {
 			h.Why = fmt.Sprintf("only %s of the records that may hold live producers are in topics that could be sampled", percent(f.covered))
 		}
@@ -92,9 +92,6 @@ func (f *findings) recreatedFound(h *Horseman, leaks []*topicFacts) {
 	}
 	if f.kink.known && f.kink.after >= birthsPerSecondMin {
 		indirect++
-	}
-	if t.laterBirths() > 0 {
-		indirect++ // a second look, at another time
 	}
 	h.Status, h.Confidence = Found, confidence(direct, indirect)
 	h.Sentence = fmt.Sprintf("%s gets %s; each writes %s and lives %s (medians)", t.name, spliced(t.births, "new producers"), plural(t.batchesMedian, "batch", "batches"), span(t.lifeMedian))
@@ -228,8 +225,8 @@ func (f *findings) noStableID() Horseman {
 		}
 		return h
 	}
-	stable = max(stable-f.transactionsKnown(), 0) + f.transactionsKnown()
-	part := share{float64(newborn - rose), float64(newborn + stable)}.of()
+	// A newborn id that turns out to belong to a transactional id has a stable one after all.
+	part := share{math.Max(float64(newborn-rose-f.transactionsKnown()), 0), float64(newborn + stable)}.of()
 	h.Sentence = fmt.Sprintf("%s of the suspect topics' %s short-lived producers have no transactional id and an epoch of 0: nothing ties them to those before", percent(part), grouped(float64(newborn+stable)))
 	h.Evidence = []Number{{Name: "newborn without a stable id", Value: part, Unit: "share", Source: evidence.SourceTails}}
 	switch {
@@ -240,6 +237,8 @@ func (f *findings) noStableID() Horseman {
 		} else {
 			h.Confidence = Likely
 		}
+	case newborn == 0:
+		h.Status, h.Sentence = Absent, "the suspect topics' producers all have a transactional id"
 	case float64(rose) >= 0.5*float64(newborn):
 		h.Status, h.Sentence = Absent, "producers come back under the same id with a risen epoch"
 	default:

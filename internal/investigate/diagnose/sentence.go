@@ -27,7 +27,7 @@ func (f *findings) sentence(v *Verdict) (string, []string) {
 	if v.Worst != nil && v.Worst.HeapMax == 0 && (v.Level == Storm || v.Level == Armed) && v.Worst.Plateau > 0 {
 		details = append(details, "The brokers' heap size is not known; it was judged as 6 GiB, which is a guess: --heap or --metrics tells it.")
 	}
-	if len(v.Suspects) > 0 && v.Explained > 0 && v.Births.Known {
+	if len(v.Suspects) > 0 && v.Explained > 0 {
 		details = append(details, f.explainedWords(v))
 	}
 	if who := f.whoWords(v); who != "" {
@@ -52,8 +52,11 @@ func (f *findings) leakWords(v *Verdict) string {
 		what = "new transactional producers"
 	}
 	perSecond := t.BirthsPerSecond
-	words := fmt.Sprintf("%s gets %s %s", t.Name, spliced(perSecond, what), f.since(v))
-	return strings.TrimSpace(words)
+	words := strings.TrimSpace(fmt.Sprintf("%s gets %s %s", t.Name, spliced(perSecond, what), f.since(v)))
+	if first := f.ranked[0]; first.foreign*2 > first.newborn {
+		words += ", made on another cluster and copied here"
+	}
+	return words
 }
 
 // spliced puts what is counted before the unit of time: "38 new producers a second".
@@ -151,7 +154,7 @@ func (f *findings) healthyWords(v *Verdict) string {
 		}
 	}
 	if len(f.topics) == 0 {
-		words = fmt.Sprintf("%s producer ids were handed out in %s", count(f.counter.count), span(f.counter.seconds))
+		words = sentenceOf(v.Horsemen, "H1")
 	}
 	return words
 }

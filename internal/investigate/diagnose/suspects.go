@@ -24,7 +24,7 @@ func (f *findings) suspects() ([]Topic, float64) {
 	}
 	for i, t := range f.ranked[:min(len(f.ranked), SuspectsMax)] {
 		topic := f.topicOf(t)
-		if f.births.Known && f.births.PerSecond > 0 {
+		if f.births.Known && !f.birthsOfTopics && f.births.PerSecond > 0 {
 			topic.Explains = math.Min(t.localBirths()/f.births.PerSecond, 1)
 			explained += topic.Explains
 		}
@@ -33,7 +33,7 @@ func (f *findings) suspects() ([]Topic, float64) {
 		}
 		out = append(out, topic)
 	}
-	if !f.births.Known {
+	if !f.births.Known || f.birthsOfTopics {
 		return out, -1
 	}
 	return out, math.Min(explained, 1)
