@@ -19,7 +19,8 @@ func terminal(w io.Writer, r *Report, verbose bool) error {
 	return Terminal(w, r, report.Style{Verbose: verbose, Colour: verbose})
 }
 
-// TestScripts runs testdata/scripts: the block's input is standard input, the rest of the line files and options.
+// TestScripts runs testdata/scripts: the block's input is standard input, the rest of the line files and options. Of remedies the
+// ids are printed.
 //
 //	autopsy [heap=6g] [version=3.6] [files=(...)] [markdown] [verbose] [only=N]   prints the report, or its first N lines
 func TestScripts(t *testing.T) {
@@ -65,6 +66,10 @@ func script(t *testing.T, d *datadriven.TestData) string {
 		return err.Error() + "\n"
 	}
 	r := checkReport(t, e)
+	r.Life.Rule = r.Life.Key // the wording is diagnose's
+	for i := range r.Remedies {
+		r.Remedies[i] = diagnose.Remedy{Kind: r.Remedies[i].Kind, Title: r.Remedies[i].ID}
+	}
 	var out bytes.Buffer
 	if d.HasArg("markdown") {
 		err = Markdown(&out, r)
@@ -198,5 +203,21 @@ func TestOnset(t *testing.T) {
 	even := &Evidence{At: testNow, Metadata: &Metadata{Blocks: blocks[10:]}}
 	if r = checkReport(t, even); !r.Births.Onset.IsZero() {
 		t.Errorf("an even rate has an onset: %s", r.Births.Onset)
+	}
+}
+
+// Few producers that write to very many partitions fill a heap too.
+func TestWideStorm(t *testing.T) {
+	e := &Evidence{At: testNow, Given: Given{HeapBytes: 256 << 20}, OneBatchIDs: 346}
+	for partition := range int32(1000) {
+		c := &Producers{Entries: 346, PIDMin: 1000, PIDMax: 1345, EpochZero: 346, OneBatch: 346, TimeMin: testNow.UnixMilli() - 100_000, TimeMax: testNow.UnixMilli()}
+		e.Partitions = append(e.Partitions, Partition{Dir: "d", Topic: "wide", Partition: partition, Snapshots: []Snapshot{{Entries: 346, Opened: true, Content: c}}})
+	}
+	r := checkReport(t, e)
+	if r.Level != diagnose.Storm || !strings.Contains(r.Sentence, "topic wide holds 100 % of them, in 1000 partitions (producer ids 1000 to 1345)") {
+		t.Errorf("%s: %s", r.Level, r.Sentence)
+	}
+	if len(r.Suspects) != SuspectsMax || r.SuspectsOf != 1000 || r.Heap.Entries != 346_000 {
+		t.Errorf("%d suspects of %d, %d entries", len(r.Suspects), r.SuspectsOf, r.Heap.Entries)
 	}
 }

@@ -143,19 +143,27 @@ func (f *facts) where() string {
 	if top.Topic == "" {
 		return fmt.Sprintf("they are in %s", top.Name)
 	}
-	parts := 0
+	parts, least, most := 0, int64(-1), int64(-1)
 	for i := range f.r.Suspects {
-		if f.r.Suspects[i].Topic == names[0] {
-			parts++
+		p := &f.r.Suspects[i]
+		if p.Topic != names[0] {
+			continue
 		}
+		if parts++; p.PIDMin >= 0 && (least < 0 || p.PIDMin < least) {
+			least = p.PIDMin
+		}
+		most = max(most, p.PIDMax)
 	}
-	if parts == 1 {
+	switch {
+	case parts == 1:
 		s = fmt.Sprintf("partition %s holds %s of them", top.Name, report.Percent(top.Share))
-	} else {
+	case top.Share >= 0.5: // of a topic whose other partitions hardly matter
+		s = fmt.Sprintf("partition %s holds %s of them, topic %s %s", top.Name, report.Percent(top.Share), names[0], report.Percent(share[names[0]]))
+	default:
 		s += fmt.Sprintf(", in %d partitions", parts)
 	}
-	if top.PIDMin >= 0 {
-		s += fmt.Sprintf(" (producer ids %d to %d)", top.PIDMin, top.PIDMax)
+	if least >= 0 {
+		s += fmt.Sprintf(" (producer ids %d to %d)", least, most)
 	}
 	return s
 }
