@@ -96,7 +96,7 @@ func (s *step) setsWanted() []*evidence.Partition {
 		s.leftOut(fmt.Sprintf("%d partitions whose offsets are not known were not asked", unknown))
 	}
 	if n := len(parts) - len(out); n > 0 {
-		s.leftOut(fmt.Sprintf("%d partitions were not asked: together they may have too many producers", n))
+		s.leftOut(fmt.Sprintf("%d partitions were not asked: at most %d are, with %d producers together", n, setsMax, setsTotalMax))
 	}
 	return out
 }

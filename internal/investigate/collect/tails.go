@@ -29,6 +29,8 @@ const (
 	tailsAloneMax = 100
 	// tailBatchBytes is what an offset is taken for at first, in bytes: little, so that the first read ends at the end of the log.
 	tailBatchBytes = 256
+	// tailWaves is how often more partitions are taken because the others gave less than they might.
+	tailWaves = 6
 	// tailGrowth is how many times further back than the first read the second one goes, at most.
 	tailGrowth = 32
 	// The producers of one tail, and the share of all of them that the first round may fill, in percent.
@@ -51,7 +53,8 @@ var sourceTails = source{
 // tailsRun is one round.
 type tailsRun struct {
 	*step
-	mu struct {
+	alone int // partitions that were read alone
+	mu    struct {
 		sync.Mutex
 		got  map[*evidence.Partition]*tailCounter
 		room int // producers
@@ -66,18 +69,11 @@ func runTails(ctx context.Context, s *step) error {
 		used += len(s.scan.Tails[i].Producers)
 	}
 	r.mu.room = evidence.ProducersMax - used
-	var work []stretch
 	if s.round == 0 {
 		r.mu.room = evidence.ProducersMax * tailProducersShare / 100
-		work = r.wide(ctx)
+		r.wide(ctx)
 	} else {
-		work = r.suspects(ctx)
-	}
-	r.read(ctx, work, r.fetchRequestBytes())
-	if s.round == 0 {
-		again, alone := r.improve(work)
-		r.read(ctx, again, r.fetchRequestBytes())
-		r.read(ctx, alone, 0)
+		r.read(ctx, r.suspects(ctx), r.fetchRequestBytes())
 	}
 	r.keep()
 	return nil
@@ -88,8 +84,9 @@ func (r *tailsRun) share() int64 {
 	return min(r.budget.left(), r.o.BytesMax*tailsShare/100)
 }
 
-// wide chooses the partitions of the first round: the largest bound first, one of each topic before the second of any.
-func (r *tailsRun) wide(ctx context.Context) []stretch {
+// wide is the first round: the largest bound first, one partition of each topic before the second of any. Since most partitions give less
+// than they might, it goes on until the bytes are used.
+func (r *tailsRun) wide(ctx context.Context) {
 	ends := r.ends(ctx, partitionsOf(r.scan, func(p *evidence.Partition) bool { return p.End < 0 }))
 	var parts []*evidence.Partition
 	for _, p := range partitionsOf(r.scan, func(p *evidence.Partition) bool { return p.Bound() != 0 }) {
@@ -99,23 +96,28 @@ func (r *tailsRun) wide(ctx context.Context) []stretch {
 	}
 	parts, left := choose(parts, tailsOfTopicMax)
 	if len(parts) == 0 {
-		return nil
+		return
 	}
-	// Half of the share is for the first read; what it teaches is worth a second one.
-	share := r.share() / 2
-	bytes := min(max(share/int64(len(parts)), tailBytesMin), tailBytesMax)
-	if most := int(max(share/bytes, 1)); most < len(parts) {
-		left += len(parts) - most
-		parts = parts[:most]
+	share := r.share()
+	// Half of it is for the first reads; what they teach is worth a second one.
+	bytes := min(max(share/2/int64(len(parts)), tailBytesMin), tailBytesMax)
+	for wave := 0; wave < tailWaves && len(parts) > 0 && share >= 2*bytes && ctx.Err() == nil; wave++ {
+		n := min(int(share/2/bytes), len(parts))
+		work := make([]stretch, n)
+		for i, p := range parts[:n] {
+			work[i] = stretch{p, max(p.Start, max(p.End, ends[p])-bytes/tailBatchBytes, 0), int32(bytes)}
+		}
+		parts = parts[n:]
+		before := r.budget.used().Bytes
+		r.read(ctx, work, r.fetchRequestBytes())
+		again, alone := r.improve(work, share/2)
+		r.read(ctx, again, r.fetchRequestBytes())
+		r.read(ctx, alone, 0)
+		share -= max(r.budget.used().Bytes-before, 1)
 	}
-	if left > 0 {
-		r.leftOut(fmt.Sprintf("%d of %d partitions, those with the fewest records since the state's life, were not sampled", left, left+len(parts)))
+	if left += len(parts); left > 0 {
+		r.leftOut(fmt.Sprintf("%d partitions, those with the fewest records since the state's life, were not sampled", left))
 	}
-	work := make([]stretch, len(parts))
-	for i, p := range parts {
-		work[i] = stretch{p, max(p.Start, max(p.End, ends[p])-bytes/tailBatchBytes, 0), int32(bytes)}
-	}
-	return work
 }
 
 // suspects chooses what came since the first round in the topics that it points to.
@@ -158,8 +160,7 @@ func (r *tailsRun) suspects(ctx context.Context) []stretch {
 
 // improve says what to read again after the first read. A read that ended long before the end of the log was of an old stretch; one that
 // came to the end with few bytes could have begun earlier. alone are those of which nothing came.
-func (r *tailsRun) improve(work []stretch) (again, alone []stretch) {
-	share := r.share()
+func (r *tailsRun) improve(work []stretch, share int64) (again, alone []stretch) {
 	for _, w := range work {
 		c := r.mu.got[w.part]
 		if c == nil || share < int64(w.most) {
@@ -169,7 +170,8 @@ func (r *tailsRun) improve(work []stretch) (again, alone []stretch) {
 		end := max(w.part.End, t.To)
 		switch span := t.To - t.From; {
 		case t.Bytes == 0 && end > w.from:
-			if len(alone) < tailsAloneMax && share >= wholeBatch {
+			if r.alone < tailsAloneMax && share >= wholeBatch {
+				r.alone++
 				share -= wholeBatch
 				alone = append(alone, stretch{w.part, max(end-1, w.part.Start), w.most})
 			}
