@@ -47,3 +47,7 @@ bench:
 # docs/configuration.md is generated from the table of keys.
 docs:
 	$(GO) generate ./internal/config
+
+# Static stripped binaries, checksums and bills of materials in dist/; built twice and compared.
+release:
+	bash scripts/release.sh --verify

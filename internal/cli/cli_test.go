@@ -303,6 +303,28 @@ func TestServeRefusals(t *testing.T) {
 	}
 }
 
+// A configuration is checked without a data directory, a port or a file being touched: the filesystem is nil.
+func TestCheckConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "server.properties")
+	if err := os.WriteFile(file, []byte("num.partitions=3\nzookeeper.connect=zk.example:2181\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := Run(context.Background(), Env{Args: append(args, "--check-config"), Stdout: &out, Stderr: &errs})
+		return code, out.String(), errs.String()
+	}
+	code, out, errs := run("serve", "--config", file, "--set", "log.retention.hours=1")
+	for _, want := range []string{"num.partitions=3  (file)", "(--set)", "ignored, no meaning here: zookeeper.connect", "the configuration is right: 2 keys set"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, %q; want %q in it; stderr %q", code, out, want, errs)
+		}
+	}
+	if code, _, errs := run("serve", "--set", "num.partitions=0"); code == 0 || !strings.Contains(errs, "allowed: 1 to 100000") {
+		t.Errorf("exit code %d, stderr %q", code, errs)
+	}
+}
+
 // lineWatch is an output in which a line can be waited for.
 type lineWatch struct {
 	mu struct {

@@ -48,13 +48,37 @@ func addServeFlags(cmd *cobra.Command, env *Env) {
 	}
 	flags.String("config", "", "properties `FILE` with keys and values; also "+config.EnvConfigFile)
 	flags.StringArray("set", nil, "set a configuration key, `KEY=VALUE`; repeatable")
+	checkOnly := flags.Bool("check-config", false, "check the configuration, print what is not a default, and start nothing")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd.Flags(), env)
 		if err != nil {
 			return err
 		}
+		if *checkOnly {
+			printConfig(cmd.OutOrStdout(), c)
+			return nil
+		}
 		return serve(cmd, env, c)
 	}
+}
+
+// printConfig says what a start would take from where. What the machine decides (whether a port is free, a directory writable) is
+// not looked at: a service manager checks a configuration while the broker runs.
+func printConfig(w io.Writer, c *config.Config) {
+	set := 0
+	for _, v := range c.Values() {
+		if v.Origin != config.FromDefault {
+			fmt.Fprintf(w, "%s=%s  (%s)\n", v.Key.Name, v.Text, v.Origin)
+			set++
+		}
+	}
+	if names := c.NotApplicable(); len(names) > 0 {
+		fmt.Fprintf(w, "ignored, no meaning here: %s\n", strings.Join(names, " "))
+	}
+	for _, note := range c.Adjusted() {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	fmt.Fprintf(w, "the configuration is right: %d keys set, all others are defaults\n", set)
 }
 
 // loadConfig gathers the layers of the configuration.

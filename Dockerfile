@@ -1,0 +1,19 @@
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=container
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X ottla/internal/cli.Version=${VERSION}" -o /out/ottla ./cmd/ottla \
+ && mkdir -p /out/data
+
+FROM scratch
+COPY --from=build /out/ottla /ottla
+COPY --from=build --chown=65532:65532 /out/data /data
+USER 65532:65532
+VOLUME /data
+EXPOSE 9092 9464
+# There is no authentication yet: publish the ports to networks that you trust, and say what clients are told to connect to, as
+#   docker run -p 127.0.0.1:9092:9092 ottla serve --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://localhost:9092
+ENTRYPOINT ["/ottla"]
+CMD ["serve", "--data", "/data", "--http", "0.0.0.0:9464"]
