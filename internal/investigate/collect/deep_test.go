@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -269,6 +270,103 @@ func TestSetsStayBelowTheCap(t *testing.T) {
 		}
 		if set != want {
 			t.Errorf("got  %+v\nwant %+v", set, want)
+		}
+	}
+}
+
+// On Kafka a follower is asked; where it does not know the partition any more, the leader is.
+func TestSetsAskFollowers(t *testing.T) {
+	for _, stale := range []bool{false, true} {
+		c := fake(t, kfake.NumBrokers(3), kfake.SeedTopics(1, "leak"))
+		write(t, c, "leak", 0, leak(100, 50, time.Now().UnixMilli()-60_000, 1000)...)
+		var asked []int32
+		c.ControlKey(int16(kmsg.DescribeProducers), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			req := kreq.(*kmsg.DescribeProducersRequest)
+			asked = append(asked, c.CurrentNode())
+			resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
+			rt, rp := kmsg.NewDescribeProducersResponseTopic(), kmsg.NewDescribeProducersResponseTopicPartition()
+			rt.Topic, rp.Partition = req.Topics[0].Topic, req.Topics[0].Partitions[0]
+			if stale && c.CurrentNode() != c.LeaderFor(rt.Topic, rp.Partition) {
+				rp.ErrorCode = kerr.NotLeaderForPartition.Code
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+			resp.Topics = append(resp.Topics, rt)
+			return resp, nil, true
+		})
+		o := quick(c)
+		if err := o.complete(); err != nil {
+			t.Fatal(err)
+		}
+		ctx := context.Background()
+		s, err := open(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		for _, src := range []*source{&sourceAPIVersions, &sourceMetadata, &sourceOffsets} {
+			s.step(src).runRound(ctx, 0)
+		}
+		s.scan.Cluster.Vendor = evidence.VendorKafka
+		leader := c.LeaderFor("leak", 0)
+		for i := range s.scan.Partitions {
+			p := &s.scan.Partitions[i]
+			p.Replicas = []int32{p.Leader, (p.Leader + 1) % 3}
+		}
+		sets := s.step(&sourceSets)
+		sets.runRound(ctx, 0)
+		want := []int32{(leader + 1) % 3}
+		if stale {
+			want = append(want, leader)
+		}
+		if line := sets.ledger(); !slices.Equal(asked, want) || line.State != evidence.Seen || len(s.scan.Sets) != 1 || s.scan.Sets[0].Broker != want[len(want)-1] {
+			t.Errorf("asked %v, want %v; %+v, %+v", asked, want, line, s.scan.Sets)
+		}
+	}
+}
+
+func TestChoiceOfPartitions(t *testing.T) {
+	var parts []*evidence.Partition
+	for topic, bound := range map[string]int64{"big": 1000, "mid": 100, "small": 1} {
+		for i := range int32(4) {
+			parts = append(parts, &evidence.Partition{Topic: topic, Index: i, End: bound + int64(i), Since: 0})
+		}
+	}
+	chosen, left := choose(parts, 3)
+	var names []string
+	for _, p := range chosen {
+		names = append(names, fmt.Sprintf("%s-%d", p.Topic, p.Index))
+	}
+	want := []string{"big-3", "mid-3", "small-3", "big-2", "big-1", "mid-2", "mid-1", "small-2", "small-1"}
+	if !slices.Equal(names, want) || left != 3 {
+		t.Errorf("%v, %d left, want %v", names, left, want)
+	}
+}
+
+func TestFetchRequestsAreBounded(t *testing.T) {
+	var work []stretch
+	for i := range 1000 {
+		work = append(work, stretch{part: &evidence.Partition{Topic: "t", Index: int32(i), Leader: int32(i % 2)}, most: tailBytesMax})
+	}
+	for _, most := range []int32{0, fetchRequestMin, fetchRequestMax} {
+		seen := 0
+		for broker, requests := range fetchRequests(work, most) {
+			for _, r := range requests {
+				var bytes int32
+				for _, w := range r {
+					bytes += w.most
+					seen++
+					if w.part.Leader != broker {
+						t.Errorf("partition %d asked of broker %d", w.part.Index, broker)
+					}
+				}
+				if bytes > max(most, tailBytesMax) || len(r) > fetchPartitionsMax {
+					t.Errorf("a request of %d partitions and %d bytes, at most %d", len(r), bytes, most)
+				}
+			}
+		}
+		if seen != len(work) {
+			t.Errorf("%d of %d partitions", seen, len(work))
 		}
 	}
 }
