@@ -94,7 +94,7 @@ func read(f *findings, suspects []*topicFacts) reading {
 		} else {
 			seen++
 		}
-		if now.leak != noLeak || now.churn {
+		if now.leak == realLeak || now.churn {
 			r.births += now.entries
 		}
 		r.lastBirth = max(r.lastBirth, now.lastBirth)
@@ -187,6 +187,7 @@ func (p *prediction) starts(r reading) time.Time {
 }
 
 func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
+	// Sentences name the largest suspect only; the numbers are those of all.
 	last, before := rs[len(rs)-1], rs[0]
 	rate0 := before.births
 	known := len(last.f.topics) > 0 || last.f.counter.known
@@ -204,6 +205,9 @@ func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
 		fix.Done = p.gone(last)
 	}
 	switch {
+	case !known && fix.Falling:
+		fix.Exit = 1
+		fix.Sentence = fmt.Sprintf("The live entries of %s fell from %s to %s, as they would if it got no new producers; neither topics nor the counter could be read to confirm it.", name, count(highest), count(last.entries))
 	case !known:
 		fix.Exit, fix.Sentence = 3, "Cannot tell: the last scan could read neither topics nor the counter."
 	case fix.Stopped && first.life.Bounded != "":

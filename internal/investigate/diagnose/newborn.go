@@ -19,6 +19,8 @@ const (
 	entriesPerSecondMin = 1.0 / 600
 	survivalHealthy     = 0.5 // of the newborns wrote again in the next round: they were restarted, not thrown away
 	survivalEnough      = 5
+	// overGaps is how many mean gaps between births may pass without one before they count as over.
+	overGaps = 10
 	// youngAge and youngBirths: what began less than this ago and made fewer than this may be a rolling restart.
 	youngAge    = 15 * 60.0
 	youngBirths = 1_000
@@ -243,8 +245,32 @@ func (f *topicFacts) goesOn(b *birthFacts) bool {
 	if f.laterBirths() > 0 {
 		return true
 	}
-	whole := float64(f.at - f.firstBirth)
-	return whole <= 0 || float64(f.lastBirth-f.firstBirth) >= 0.5*whole
+	whole, quiet := float64(f.at-f.firstBirth), float64(f.at-f.lastBirth)
+	if whole <= 0 || f.newborn < newbornFew {
+		return true
+	}
+	if float64(f.lastBirth-f.firstBirth) < 0.5*whole {
+		return false
+	}
+	// Births that come in waves leave gaps like those before; silence that is longer than them is an end.
+	meanGap := float64(f.lastBirth-f.firstBirth) / float64(f.newborn)
+	return quiet <= overGaps*meanGap || quiet <= 2*float64(f.longestGap())
+}
+
+// longestGap is the longest time between two births, in ms.
+func (f *topicFacts) longestGap() int64 {
+	times := make([]int64, 0, len(f.producers))
+	for i := range f.producers {
+		if p := &f.producers[i]; p.born && !p.txn {
+			times = append(times, p.first)
+		}
+	}
+	slices.Sort(times)
+	longest := int64(0)
+	for i := 1; i < len(times); i++ {
+		longest = max(longest, times[i]-times[i-1])
+	}
+	return longest
 }
 
 // laterBirths counts newborns that only a later round showed.

@@ -1,0 +1,132 @@
+package diagnose
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"ottla/internal/investigate/evidence"
+)
+
+// patient is a cluster with a leak whose producers' births are known, for scans at any time.
+type patient struct {
+	perSecond    float64
+	onset, fixed time.Time // the leak's beginning and end
+	life         time.Duration
+	sets         bool
+	cluster      string
+}
+
+// scan is what an investigation sees at a time: two rounds of tails, offsets, the counter, and sets if asked for.
+func (p patient) scan(at time.Time) *evidence.Scan {
+	h := newHistory(1, 1)
+	h.now = at.Add(-simulatedInterval)
+	h.topic("t", 1)
+	gap := time.Duration(1e9 / p.perSecond)
+	probed := 0
+	live := int64(0)
+	for born, pid := p.onset, int64(0); born.Before(at); born, pid = born.Add(gap), pid+1 {
+		for probed < 2 && !born.Before(h.now.Add(time.Duration(probed)*simulatedInterval)) {
+			h.probes = append(h.probes, evidence.CounterProbe{At: h.now.Add(time.Duration(probed) * simulatedInterval), PID: pid})
+			probed, pid = probed+1, pid+1
+		}
+		if !born.Before(p.fixed) {
+			continue
+		}
+		h.write("t", 0, stored{at: born, pid: pid, records: 1})
+		if at.Sub(born) < p.life+checkInterval/2 {
+			live++
+		}
+	}
+	end := int64(len(h.logs["t"][0]))
+	h.probes = []evidence.CounterProbe{{At: h.now, PID: end + 1}, {At: at, PID: end + 2}}
+	if p.fixed.After(at) {
+		h.probes[1].PID += int64(simulatedInterval.Seconds() * p.perSecond)
+	}
+	s := h.scan()
+	s.Cluster.ID = p.cluster
+	s.Given.HeapBytes = 1 << 20
+	s.Brokers[0].Configs[keyProducerExpiration] = evidence.Value{Value: "86400000"}
+	s.Brokers[0].Configs[keyProducerExpiration] = evidence.Value{Value: itoa(p.life.Milliseconds())}
+	s.Partitions[0].Since = int64(cut(h.logs["t"][0], at.Add(-p.life)))
+	if p.sets {
+		s.Sets = []evidence.ProducerSet{{Topic: "t", At: at, Producers: live}}
+	}
+	return s
+}
+
+func itoa(n int64) string { return strings.ReplaceAll(grouped(float64(n)), ",", "") }
+
+func TestVerifyFix(t *testing.T) {
+	t0 := simulatedNow
+	life := 6 * time.Hour
+	sick := patient{perSecond: 0.5, onset: t0.Add(-20 * time.Hour), fixed: t0.Add(365 * day), life: life, sets: true}
+	cured := sick
+	cured.fixed = t0.Add(5 * time.Minute)
+	shorter := sick
+	shorter.life = time.Hour
+	other := cured
+	other.cluster = "another"
+	sick.cluster, cured.cluster, shorter.cluster = "one", "one", "one"
+	stuck := cured
+	stuck.life = 365 * day
+	blind := func(s *evidence.Scan) *evidence.Scan { return deny(s, evidence.SourceTails, evidence.SourceCounter) }
+	uncounted := blind(cured.scan(t0.Add(3 * time.Hour)))
+	uncounted.Sets = nil
+	for _, c := range []struct {
+		name             string
+		scans            []*evidence.Scan
+		exit             int
+		stopped, falling bool
+		says             string
+	}{
+		{"works", []*evidence.Scan{sick.scan(t0), cured.scan(t0.Add(3 * time.Hour))}, 0, true, true, "The fix works"},
+		{"works, three scans", []*evidence.Scan{sick.scan(t0), cured.scan(t0.Add(2 * time.Hour)), cured.scan(t0.Add(5 * time.Hour))}, 0, true, true, "The fix works"},
+		{"all gone", []*evidence.Scan{sick.scan(t0), cured.scan(t0.Add(8 * time.Hour))}, 0, true, true, "The fix works"},
+		{"goes on", []*evidence.Scan{sick.scan(t0), sick.scan(t0.Add(3 * time.Hour))}, 2, false, false, "does not work"},
+		{"shorter life, births go on", []*evidence.Scan{sick.scan(t0), shorter.scan(t0.Add(time.Hour))}, 1, false, true, "entries now live 1 hour instead of 6 hours"},
+		{"too early", []*evidence.Scan{young(sick, t0).scan(t0), young(cured, t0).scan(t0.Add(time.Hour))}, 1, true, false, "look again"},
+		{"one scan", []*evidence.Scan{sick.scan(t0)}, 3, false, false, "it takes a scan from before"},
+		{"nothing", nil, 3, false, false, "it takes a scan from before"},
+		{"another cluster", []*evidence.Scan{sick.scan(t0), other.scan(t0.Add(time.Hour))}, 3, false, false, "another cluster"},
+		{"wrong order", []*evidence.Scan{sick.scan(t0), cured.scan(t0)}, 3, false, false, "not later"},
+		{"never sick", []*evidence.Scan{traps["plain"](1), traps["plain"](1)}, 3, false, false, "Cannot tell"},
+		{"blind afterwards but for sets", []*evidence.Scan{sick.scan(t0), blind(cured.scan(t0.Add(3 * time.Hour)))}, 1, false, true, "as they would"},
+		{"blind afterwards", []*evidence.Scan{sick.scan(t0), uncounted}, 3, false, false, "could read neither"},
+	} {
+		fix := VerifyFix(c.scans)
+		if fix.Exit != c.exit || fix.Stopped != c.stopped || fix.Falling != c.falling || !strings.Contains(fix.Sentence, c.says) {
+			t.Errorf("%s: exit %d, stopped %t, falling %t: %s\n%+v", c.name, fix.Exit, fix.Stopped, fix.Falling, fix.Sentence, fix.Points)
+		}
+		if c.exit != 0 {
+			continue
+		}
+		if gone := cured.fixed.Add(life + checkInterval); fix.Done.Sub(gone).Abs() > 10*time.Minute {
+			t.Errorf("%s: done %s, truly %s", c.name, fix.Done, gone)
+		}
+		for _, p := range fix.Points {
+			if off := math.Abs(float64(p.Entries - p.Predicted)); off > 0.05*float64(fix.Points[0].Entries) {
+				t.Errorf("%s: at %s %d entries, predicted %d", c.name, p.At, p.Entries, p.Predicted)
+			}
+		}
+	}
+}
+
+// young is a leak that began an hour ago: nothing can have expired yet.
+func young(p patient, now time.Time) patient {
+	p.onset = now.Add(-time.Hour)
+	return p
+}
+
+// TestVerifyFixByOffsets: without DescribeProducers, records of single-use producers count them.
+func TestVerifyFixByOffsets(t *testing.T) {
+	t0 := simulatedNow
+	sick := patient{perSecond: 0.5, onset: t0.Add(-20 * time.Hour), fixed: t0.Add(365 * day), life: 6 * time.Hour}
+	cured := sick
+	cured.fixed = t0.Add(5 * time.Minute)
+	fix := VerifyFix([]*evidence.Scan{sick.scan(t0), cured.scan(t0.Add(3 * time.Hour))})
+	if fix.Exit != 0 || !fix.Falling || !strings.Contains(fix.Points[1].Source, evidence.SourceOffsets) {
+		t.Errorf("exit %d: %s %+v", fix.Exit, fix.Sentence, fix.Points)
+	}
+}
