@@ -38,7 +38,8 @@ func storm() *diagnose.Verdict {
 		Others: []diagnose.Other{{Name: "transactional-id churn", Status: diagnose.Absent, Why: "12 transactional ids, each used again"}},
 		Remedies: []diagnose.Remedy{{ID: "R1", Kind: "free memory", Title: "let idle producers go after an hour: in every broker's server.properties, then a rolling restart",
 			Command: "transactional.id.expiration.ms=3600000",
-			Risk:    "a retry later than that is written twice", Undo: "remove the line, restart again", Check: "ottla investigate --verify-fix before.json"}},
+			Risk:    "a retry later than that is written twice", Undo: "remove the line, restart again", Check: "ottla investigate --verify-fix before.json"},
+			{ID: "N1", Kind: noHelp, Title: "deleting records", Why: "since Kafka 2.4 an entry has a life of its own (KAFKA-7190)"}},
 		Blind:  []diagnose.Blind{{Source: evidence.SourceMetrics, State: evidence.Skipped, Why: "no --metrics URL was given", Matters: "heap in use is computed, not read"}},
 		Ledger: []diagnose.Number{{Name: "births", Value: 38.2, Unit: "/s", Error: 0.05, Source: evidence.SourceCounter, How: "(p2 - p1 - 1) / (t2 - t1)"}, {Name: "heap of broker 2", Value: 3_190_000 * 264, Unit: "bytes", Source: "computed", How: "entries x 264"}},
 	}

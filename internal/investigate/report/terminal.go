@@ -8,13 +8,14 @@ import (
 	"unicode/utf8"
 
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/evidence"
 )
 
 // Style says how a terminal wants it.
 type Style struct {
 	Colour  bool
 	Width   int  // columns; 0: 100
-	Verbose bool // also the ledger: every number with its source
+	Verbose bool // also reasons, ways back, other causes one by one, and the ledger: every number with its source
 }
 
 // Terminal prints one screen: the sentence first, then why, then what to do.
@@ -213,29 +214,58 @@ func bombLine(h *diagnose.Heap) string {
 	return fmt.Sprintf("reassignment bomb: replaying %s (a new replica, a reassignment, a recovery without snapshot) puts %s on a heap at once", h.BombTopic, Bytes(h.BombBytes))
 }
 
+// differential prints the other causes: in short only those that may be one, the rest by name.
 func differential(p *Printer, v *diagnose.Verdict) {
 	if len(v.Others) == 0 {
 		return
 	}
 	p.Section("What else it could be")
+	var not, unseen []string
 	for _, o := range v.Others {
-		p.Finding("", o.Name, o.Status, string(o.Status), o.Why)
+		switch {
+		case p.style.Verbose || o.Status == diagnose.Found || o.Status == diagnose.Half:
+			p.Finding("", o.Name, o.Status, string(o.Status), o.Why)
+		case o.Status == diagnose.Absent:
+			not = append(not, o.Name)
+		default:
+			unseen = append(unseen, o.Name)
+		}
+	}
+	if len(not) > 0 {
+		p.Item("not:", strings.Join(not, "; "))
+	}
+	if len(unseen) > 0 {
+		p.Item("not checked:", strings.Join(unseen, "; "))
 	}
 	p.Line("")
 }
 
+// noHelp is the kind of remedies that are named to keep people from them.
+const noHelp = "does not help"
+
+// remedies prints what to do; in short without reasons and ways back, and what does not help by its titles.
 func remedies(p *Printer, v *diagnose.Verdict) {
 	if len(v.Remedies) == 0 {
 		return
 	}
 	p.Section("What to do")
+	var useless []string
 	for i := range v.Remedies {
 		r := &v.Remedies[i]
+		if !p.style.Verbose && r.Kind == noHelp {
+			useless = append(useless, r.Title)
+			continue
+		}
 		p.Item(fmt.Sprintf("%d.", i+1), fmt.Sprintf("%s: %s", r.Kind, r.Title))
 		for _, part := range remedyParts(r) {
-			p.Note(part[0], part[1])
+			if p.style.Verbose || part[0] == "risk" {
+				p.Note(part[0], part[1])
+			}
 		}
 		p.Command(r.Command)
+	}
+	if len(useless) > 0 {
+		p.Item("What does not help:", strings.Join(useless, "; "))
 	}
 	p.Line("")
 }
@@ -250,12 +280,18 @@ func remedyParts(r *diagnose.Remedy) [][2]string {
 	return out
 }
 
+// blind prints what could not be seen; in short, what nobody asked for only by name.
 func blind(p *Printer, v *diagnose.Verdict) {
 	if len(v.Blind) == 0 {
 		return
 	}
 	p.Section("Could not be seen")
+	var skipped []string
 	for _, b := range v.Blind {
+		if !p.style.Verbose && b.State == evidence.Skipped {
+			skipped = append(skipped, b.Source)
+			continue
+		}
 		text := fmt.Sprintf("%s (%s): %s", b.Source, b.State, b.Why)
 		if b.Permission != "" {
 			text += "; " + b.Permission + " would allow it"
@@ -265,7 +301,13 @@ func blind(p *Printer, v *diagnose.Verdict) {
 		}
 		p.Item("-", text)
 	}
+	if len(skipped) > 0 {
+		p.Item("-", "not asked: "+strings.Join(skipped, ", "))
+	}
 	p.Line("")
+	if !p.style.Verbose {
+		p.Line(p.paint(dim, "-v: reasons, ways back, and every number with its source"))
+	}
 }
 
 func ledger(p *Printer, v *diagnose.Verdict) {
