@@ -4,6 +4,7 @@ v is what the file says. Each expression must be true. What is printed is the re
 of the environment that begins with ARG_ is there without that, as a number where it is one."""
 
 import datetime
+import gzip
 import json
 import os
 import re
@@ -47,6 +48,13 @@ def at(text):
     return datetime.datetime.fromisoformat(text).timestamp()
 
 
+def counted(path):
+    """Seconds since 1970 of the counting of live producers in a recorded scan: by sets, else by offsets, at its beginning."""
+    with gzip.open(path) as f:
+        scan = json.load(f)
+    return max([at(s["at"]) for s in scan.get("sets") or [] if not s.get("error")], default=at(scan["started"]))
+
+
 def near(a, b, share):
     """a is within a share of b."""
     return abs(a - b) <= share * abs(b)
@@ -70,7 +78,7 @@ def main():
     except (OSError, ValueError) as err:
         print(f"{os.path.basename(path)} cannot be read: {err}")
         return 1
-    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near}
+    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted}
     for name, value in os.environ.items():
         if name.startswith("ARG_"):
             try:

@@ -34,6 +34,7 @@ declare -A began=()
 begin() {
   local name=$1
   shift
+  : >"$work/$name.log"
   setsid "$@" >"$work/$name.log" 2>&1 </dev/null &
   began[$name]=$!
 }

@@ -57,7 +57,10 @@ step() (
   tidy() {
     local name dir
     trap - EXIT TERM
-    for name in "${!began[@]}"; do kill -9 -- "-${began[$name]}" 2>/dev/null || true; done
+    for name in "${!began[@]}"; do
+      kill -9 -- "-${began[$name]}" 2>/dev/null || true
+      wait "${began[$name]}" 2>/dev/null || true
+    done
     for dir in "$work"/*/pid; do
       [ ! -e "$dir" ] || kafka_kill "$(dirname "$dir")"
     done

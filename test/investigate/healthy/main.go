@@ -65,7 +65,7 @@ type cluster struct {
 	mu    struct {
 		sync.Mutex
 		acknowledged map[string]int64 // records, by part
-		failed       map[string]error // the first of each part
+		failed       map[string]error // what a part has not got over
 	}
 }
 
@@ -161,17 +161,23 @@ func (c *cluster) report(parts []string) error {
 	return errors.Join(errs...)
 }
 
-// wrote counts one record of a part, or keeps the first error that is not the end of the run.
+// wrote counts one record of a part, or keeps the first error that is not the end of the run. An answer of the broker that refuses
+// something stays; a lost connection is forgotten when the part writes again: brokers are restarted.
 func (c *cluster) wrote(ctx context.Context, part string, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil {
-		c.mu.acknowledged[part]++
-	} else if c.mu.failed[part] == nil {
+	var refusal *kerr.Error
+	switch {
+	case err != nil && c.mu.failed[part] == nil:
 		c.mu.failed[part] = err
+	case err == nil:
+		c.mu.acknowledged[part]++
+		if !errors.As(c.mu.failed[part], &refusal) {
+			delete(c.mu.failed, part)
+		}
 	}
 }
 
