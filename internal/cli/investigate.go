@@ -104,6 +104,7 @@ func newInvestigate(env *Env) *cobra.Command {
 	f.addScan(cmd)
 	f.addOutput(cmd)
 	cmd.AddCommand(newInvestigateExplain())
+	cmd.AddCommand(newInvestigateFleet(env), newInvestigateWatch(env))
 	return cmd
 }
 

@@ -86,6 +86,7 @@ type Metrics struct {
 // shown is everything that a gather shows.
 type shown struct {
 	cluster        string
+	once           bool // a single scan: there is no count over time
 	births         float64
 	rate           float64 // per second; below 0: not known
 	initPerProduce float64 // below 0: not known
@@ -119,6 +120,13 @@ func newMetrics(cluster string) *Metrics {
 	return m
 }
 
+// update changes what the next gather shows. Slices in it are replaced, never written into.
+func (m *Metrics) update(f func(s *shown)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(&m.mu.state)
+}
+
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, out) }
 
@@ -131,7 +139,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, t, v, append([]string{s.cluster}, labels...)...)
 	}
 	d := m.descs
-	send(d.births, prometheus.CounterValue, s.births)
+	if !s.once {
+		send(d.births, prometheus.CounterValue, s.births)
+	}
 	if s.rate >= 0 {
 		send(d.perSecond, prometheus.GaugeValue, s.rate)
 	}
