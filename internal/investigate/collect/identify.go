@@ -61,12 +61,19 @@ func (r release) in(apis map[int16]int16) bool {
 // missing below one that is there, which no Kafka has.
 type versionRange struct {
 	least, most int
+	met         int // the highest mark that is there
 	odd         string
 }
 
-func rangeOf(apis map[int16]int16) versionRange {
-	out := versionRange{least: -1, most: -1}
+// rangeOf holds the marks against one broker's APIs. Of implementations that are not Kafka, APIs that are not there at all tell nothing
+// about their age: foreign.
+func rangeOf(apis map[int16]int16, foreign bool) versionRange {
+	out := versionRange{least: -1, most: -1, met: -1}
 	_, zookeeper := apis[int16(kmsg.LeaderAndISR)]
+	tells := func(r release) bool {
+		_, there := apis[int16(r.key)]
+		return there || !foreign && (!r.zookeeper || zookeeper)
+	}
 	missing := -1
 	for i, r := range releases {
 		switch {
@@ -79,8 +86,8 @@ func rangeOf(apis map[int16]int16) versionRange {
 			if missing < 0 {
 				out.least = i
 			}
-			out.most = i
-		case r.zookeeper && !zookeeper: // cannot tell
+			out.most, out.met = i, i
+		case !tells(r):
 			if out.most == i-1 {
 				out.most = i
 			}
@@ -95,43 +102,46 @@ func rangeOf(apis map[int16]int16) versionRange {
 // more is known.
 func identify(scan *evidence.Scan) {
 	c := &scan.Cluster
-	all := versionRange{least: len(releases), most: -1}
 	apis := map[int16]int16{}
-	answered := 0
+	for i := range scan.Brokers {
+		for k, v := range scan.Brokers[i].APIs {
+			apis[k] = max(apis[k], v)
+		}
+	}
+	if len(apis) == 0 {
+		return
+	}
+	c.Vendor, c.VendorWhy = vendorOf(scan, apis, rangeOfAll(scan, false).odd)
+	nameVersion(scan, rangeOfAll(scan, c.Vendor != evidence.VendorKafka))
+}
+
+// rangeOfAll spans the ranges of all brokers that said what they offer.
+func rangeOfAll(scan *evidence.Scan, foreign bool) versionRange {
+	all := versionRange{least: len(releases), most: -1, met: -1}
 	for i := range scan.Brokers {
 		b := &scan.Brokers[i]
 		if b.APIs == nil {
 			continue
 		}
-		answered++
-		r := rangeOf(b.APIs)
-		all.least, all.most = min(all.least, r.least), max(all.most, r.most)
+		r := rangeOf(b.APIs, foreign)
+		all.least, all.most, all.met = min(all.least, r.least), max(all.most, r.most), max(all.met, r.met)
 		if all.odd == "" {
 			all.odd = r.odd
 		}
-		for k, v := range b.APIs {
-			apis[k] = max(apis[k], v)
-		}
 	}
-	if answered == 0 {
-		return
-	}
-	c.Vendor, c.VendorWhy = vendorOf(scan, apis, all.odd)
-	nameVersion(scan, all)
+	return all
 }
 
 // nameVersion puts the range into words. Whether brokers know the key of KIP-854 is surer than what APIs tell around it.
 func nameVersion(scan *evidence.Scan, r versionRange) {
 	c := &scan.Cluster
 	c.VersionLeast, c.VersionMost = "", ""
-	if r.most < 0 {
+	if r.met < 0 {
 		c.VersionMost, c.VersionWhy = "0.10", "no InitProducerId"
 		return
 	}
-	why := fmt.Sprintf("offers %s version %d", releases[r.most].key.Name(), releases[r.most].version)
-	if r.most > 0 && releases[r.most].zookeeper {
-		why = fmt.Sprintf("offers %s version %d", releases[r.most-1].key.Name(), releases[r.most-1].version)
-	}
+	shown := releases[r.met]
+	why := fmt.Sprintf("offers %s version %d", shown.key.Name(), shown.version)
 	if r.most+1 < len(releases) {
 		next := releases[r.most+1]
 		why += fmt.Sprintf(", not %s version %d of Kafka %s", next.key.Name(), next.version, next.name)
@@ -153,8 +163,11 @@ func nameVersion(scan *evidence.Scan, r versionRange) {
 	if r.most < len(releases)-1 {
 		c.VersionMost = releases[r.most].name
 	}
-	if r.least < r.most-1 {
-		why += "; the brokers differ, or do not offer what their version should"
+	switch {
+	case r.odd != "":
+		why += "; offers " + r.odd
+	case r.least < r.most-1:
+		why += "; the brokers are of different versions"
 	}
 	c.VersionWhy = why
 }

@@ -119,13 +119,26 @@ func TestVendors(t *testing.T) {
 func TestMixedVersions(t *testing.T) {
 	scan := &evidence.Scan{Brokers: []evidence.Broker{{APIs: apisOf(kversion.V2_8_0())}, {}, {APIs: apisOf(kversion.V3_6_0())}}}
 	identify(scan)
-	if c := scan.Cluster; c.VersionLeast != "2.8" || c.VersionMost != "3.6" || !strings.Contains(c.VersionWhy, "differ") {
+	if c := scan.Cluster; c.VersionLeast != "2.8" || c.VersionMost != "3.6" || !strings.Contains(c.VersionWhy, "different") {
 		t.Errorf("%s to %s (%s)", c.VersionLeast, c.VersionMost, c.VersionWhy)
 	}
 	scan = &evidence.Scan{Brokers: []evidence.Broker{{APIs: map[int16]int16{0: 2, 1: 3, 3: 2, 18: 0}}}}
 	identify(scan)
 	if c := scan.Cluster; c.VersionLeast != "" || c.VersionMost != "0.10" {
 		t.Errorf("%s to %s (%s)", c.VersionLeast, c.VersionMost, c.VersionWhy)
+	}
+}
+
+// TestVersionOfOthers: APIs that another implementation has not at all tell nothing about its age.
+func TestVersionOfOthers(t *testing.T) {
+	apis := apisOf(kversion.V4_3_0())
+	for _, k := range []int16{24, 25, 26, 27, 28} {
+		delete(apis, k)
+	}
+	scan := &evidence.Scan{Brokers: []evidence.Broker{{APIs: apis}}}
+	identify(scan)
+	if c := scan.Cluster; c.Vendor != evidence.VendorOttla || c.VersionLeast != "4.3" || c.VersionMost != "" {
+		t.Errorf("%s %s to %q (%s)", c.Vendor, c.VersionLeast, c.VersionMost, c.VersionWhy)
 	}
 }
 
