@@ -25,6 +25,11 @@ func printCurves(w io.Writer, s *storm.Summary) {
 		}
 	}
 	drawChart(w, "producers that the broker has to remember", entries)
+	for _, series := range s.Series {
+		if series.Unit == "producers" && len(series.Points) > 0 { // what DescribeProducers said
+			fmt.Fprintf(w, "%12s %s: %.0f\n", "", series.Name, series.Points[len(series.Points)-1][1])
+		}
+	}
 	if len(memory) > 0 {
 		drawChart(w, "memory of the broker", memory)
 	}

@@ -272,6 +272,31 @@ func TestABDrawsBothCurves(t *testing.T) {
 	}
 }
 
+// TestDescribedProducers: the brokers' own count is there where they can be asked for it, and a note where not.
+func TestDescribedProducers(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.MaxVersions(kversion.V2_3_0()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fake.Close()
+	n := startNode(t, disk.NewMem())
+	for _, c := range []struct {
+		addr  string
+		knows bool
+	}{{n.Addr(), true}, {fake.ListenAddrs()[0], false}} {
+		o := small(c.addr)
+		o.AB, o.Rate, o.MaxProducers, o.MaxDuration = true, 40, 1000, 1500*time.Millisecond
+		s := mustRun(t, o)
+		found := false
+		for _, series := range s.Series {
+			found = found || series.Name == "faithful producers known to the broker" && series.Points[0][1] > 0
+		}
+		if noted := strings.Contains(strings.Join(s.Notes, ""), "DescribeProducers"); found != c.knows || noted == c.knows {
+			t.Errorf("%s: found %v, notes %v", c.addr, found, s.Notes)
+		}
+	}
+}
+
 // TestNoTransactions: a broker without them is refused in words, and nothing is left of the attempt.
 func TestNoTransactions(t *testing.T) {
 	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.MaxVersions(withoutTransactions()))
