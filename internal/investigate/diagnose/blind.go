@@ -20,7 +20,7 @@ var sourceFacts = []struct{ name, matters, permission string }{
 	{evidence.SourceACLs, "who may write to the suspect topics is not known", "DESCRIBE on Cluster"},
 	{evidence.SourceFingerprint, "what the suspect application writes was not looked at", "READ on the topics"},
 	{evidence.SourceMetrics, "the heap's size and its live bytes are not known", "a metrics URL (--metrics) or --heap"},
-	{evidence.SourceLogs, "client ids and addresses of the producers are not known", "request logs of the brokers (--log)"},
+	{evidence.SourceLogs, "client ids and addresses of the producers are not known", "request logs of the brokers (--logs)"},
 }
 
 // blind lists what could not be seen. What was not needed is left out: a source that was skipped where nothing leaks.

@@ -166,7 +166,7 @@ func predictor(first *findings, rs []reading) prediction {
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// at is what should be alive at a reading, if births stopped when they did and the life is what that scan says.
+// at is the most that should be alive at a reading, with brokers looking for idle producers every ten minutes, if births stopped when they did and the life is what that scan says.
 func (p *prediction) at(r reading) float64 {
 	now := seconds(r.at)
 	if now <= p.firstAt {
@@ -217,8 +217,12 @@ func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
 		fix.Sentence = fmt.Sprintf("%s gets no new producers any more; its live entries could not be counted, by the rule the last is gone on %s.", name, moment(fix.Done, last.at))
 	case fix.Stopped && fix.Falling:
 		fix.Exit = 0
-		fix.Sentence = fmt.Sprintf("The fix works: %s gets no new producers any more, and its live entries fell from %s to %s as predicted (%s); the last is gone on %s.",
-			name, count(highest), count(last.entries), count(predicted), moment(fix.Done, last.at))
+		end := "the last is gone on " + moment(fix.Done, last.at)
+		if last.entries < 1 {
+			end = "none is left"
+		}
+		fix.Sentence = fmt.Sprintf("The fix works: %s gets no new producers any more, and its live entries fell from %s to %s as predicted (at most %s); %s.",
+			name, count(highest), count(last.entries), count(predicted), end)
 	case fix.Stopped && fits:
 		fix.Exit = 1
 		fix.Sentence = fmt.Sprintf("%s gets no new producers any more; its %s entries begin to go on %s and the last is gone on %s: look again then.",

@@ -156,14 +156,14 @@ func (f *findings) replicasOf(key partitionKey) []int32 {
 // liveIn is the entries of one partition: its own set, or its part of the topic's.
 func (f *findings) liveIn(t *topicFacts, p *evidence.Partition, rate float64, topic *liveEntries) float64 {
 	if set := f.sets[partitionKey{p.Topic, p.Index}]; set != nil {
-		return float64(set.Producers)
+		return f.carriedOn(t, set)
 	}
 	if topic.count <= 0 || t.entries <= 0 {
 		return 0
 	}
 	n := topic.count * rate / t.entries
 	if bound := p.Bound(); bound >= 0 {
-		n = math.Min(n, float64(bound))
+		n = math.Min(n, float64(bound)+rate*f.scanSeconds())
 	}
 	return n
 }

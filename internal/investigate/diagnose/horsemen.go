@@ -65,6 +65,11 @@ func (f *findings) recreated() Horseman {
 			newborn, total = newborn+t.newborn, total+t.total
 		}
 		h.Sentence = fmt.Sprintf("%s of %s producers were born in the sample, and none of the sampled topics (%d) keeps getting new ones", grouped(float64(newborn)), grouped(float64(total)), len(f.topics))
+		for _, t := range f.topics {
+			if h.Why == "" && t.why != "" {
+				h.Why = t.name + ": " + t.why
+			}
+		}
 		if f.covered < 0.5 {
 			h.Why = fmt.Sprintf("only %s of the records that may hold live producers are in topics that could be sampled", percent(f.covered))
 		}

@@ -65,7 +65,7 @@ func (f *findings) live(t *topicFacts) liveEntries {
 	exact, exactParts, bound, bounded := 0.0, 0, 0.0, 0
 	for _, p := range parts {
 		if set := f.sets[partitionKey{p.Topic, p.Index}]; set != nil {
-			exact, exactParts = exact+float64(set.Producers), exactParts+1
+			exact, exactParts = exact+f.carriedOn(t, set), exactParts+1
 		}
 		if b := p.Bound(); b >= 0 {
 			bound, bounded = bound+float64(b), bounded+1
@@ -83,11 +83,33 @@ func (f *findings) live(t *topicFacts) liveEntries {
 	if t.entries > 0 {
 		out.count = finite(t.entries * math.Min(f.leakAge(t), t.stay))
 		out.source = "computed: rate x min(age, life)"
-		if out.bound >= 0 && out.count > out.bound {
-			out.count, out.source = out.bound, evidence.SourceOffsets+": no more than there are records"
+		// Offsets were read before the tails: what came since is allowed on top.
+		if most := out.bound + t.entries*f.scanSeconds(); out.bound >= 0 && out.count > most {
+			out.count, out.source = most, evidence.SourceOffsets+": no more than there are records"
 		}
 	}
 	return out
+}
+
+// carriedOn is what a set has become by the end of the scan: a storm goes on while the other sources are asked.
+func (f *findings) carriedOn(t *topicFacts, set *evidence.ProducerSet) float64 {
+	n := float64(set.Producers)
+	if t.leak != realLeak || t.partitions <= 0 {
+		return n
+	}
+	perPartition := t.entries / float64(t.partitions)
+	for _, r := range t.entryRates {
+		if r.index == set.Partition {
+			perPartition = r.perSecond
+		}
+	}
+	late := math.Max(math.Min(f.scan.Ended.Sub(set.At).Seconds(), f.scanSeconds()), 0)
+	return math.Max(n, math.Min(n+perPartition*late, perPartition*t.stay))
+}
+
+// scanSeconds is how long the scan took, as far as that makes sense.
+func (f *findings) scanSeconds() float64 {
+	return math.Max(math.Min(f.scan.Ended.Sub(f.scan.Started).Seconds(), 3600), 0)
 }
 
 // metricOf finds a series of a broker by the end of its name, whatever exporter wrote it and in which case.

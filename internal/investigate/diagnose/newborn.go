@@ -224,7 +224,10 @@ func (f *topicFacts) judge(b *birthFacts, k *kink) {
 		f.why = "its producers come back with a risen epoch"
 		return
 	case !f.goesOn(b):
-		f.leak, f.why = maybeLeak, "its new producers came in one burst that is over: a rolling restart looks like this"
+		f.why = "its new producers came in one burst that is over: a rolling restart looks like this"
+		if f.newborn >= youngBirths {
+			f.leak = maybeLeak
+		}
 	case f.justBegan(k):
 		f.leak, f.why = maybeLeak, "its new producers began within the last 15 minutes and are few: a rolling restart looks like this; look again"
 	default:
@@ -310,7 +313,8 @@ func suspectTopics(s *evidence.Scan, most int) []string {
 	var facts []*topicFacts
 	for _, t := range samplesOf(s) {
 		f := factsOf(t, 0)
-		if f.newborn > 0 && (f.share >= newbornShareNone) || f.churn || f.future > 0 {
+		// One long-lived producer that began not long ago is newborn in every topic that it writes to: it takes several.
+		if f.newborn >= newbornFew && f.share >= newbornShareNone || f.churn || f.future > 0 {
 			facts = append(facts, f)
 		}
 	}
