@@ -29,7 +29,7 @@ It only reads, under budgets of bytes and requests, except that it asks for a fe
 would ask and which permissions that takes. What may not be read is left out, and the verdict says what it lacks.
 
 How to connect is taken from the environment (KAFKA_BOOTSTRAP_SERVERS, KAFKA_SASL_JAAS_CONFIG and the like; RPK_BROKERS,
-RPK_USER and the like), a Java client.properties (--config), -X KEY=VALUE as rpk takes it, and --bootstrap; later ones win.
+RPK_USER and the like), a Java client.properties or an rpk.yaml (--config), -X KEY=VALUE as rpk takes it, and --bootstrap; later ones win.
 
 Exit codes: 0 healthy, 1 armed, 2 storm, 3 inconclusive, 4 cannot connect, 64 usage. --fail-on storm makes 1 and 3 a 0,
 --fail-on armed makes 3 a 0. With --verify-fix: 0 the fix works, 1 it is not to be seen yet, 2 it does not, 3 cannot tell.`
@@ -55,7 +55,7 @@ type connectionFlags struct {
 func (f *connectionFlags) add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringVarP(&f.bootstrap, "bootstrap", "b", "", "broker to ask first, HOST:PORT, several separated by commas (default "+defaultBootstrap+")")
-	p.StringVar(&f.config, "config", "", "a Java client.properties: addresses, SASL, TLS")
+	p.StringVar(&f.config, "config", "", "a Java client.properties, or an rpk.yaml (rpk.yaml#NAME: another than its current profile)")
 	p.StringArrayVarP(&f.x, "x", "X", nil, "KEY=VALUE as rpk takes it: brokers, user, pass, sasl.mechanism, tls.enabled, tls.ca, ...; or a key of a client.properties; repeatable")
 }
 

@@ -150,16 +150,30 @@ func (s *Settings) Environ(environ []string) {
 	}
 }
 
-// File takes a Java client.properties.
+// File takes a Java client.properties, or rpk's rpk.yaml if its name ends in .yaml or .yml; FILE.yaml#NAME is another profile of it than the
+// current one.
 func (s *Settings) File(path string) error {
-	b, err := readFile(path)
-	if err != nil {
-		return err
+	file, profile := path, ""
+	if i := strings.LastIndexByte(path, '#'); i > 0 && isYAML(path[:i]) {
+		file, profile = path[:i], path[i+1:]
 	}
-	if err := s.Properties(b); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	b, err := readFile(file)
+	switch {
+	case err != nil:
+		return err
+	case isYAML(file):
+		err = s.Profile(b, profile)
+	default:
+		err = s.Properties(b)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
+}
+
+func isYAML(path string) bool {
+	return strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".yml")
 }
 
 // Properties takes the text of a Java client.properties.

@@ -206,6 +206,80 @@ func TestFileErrors(t *testing.T) {
 	}
 }
 
+const rpkProfiles = `
+version: 7
+current_profile: prod
+profiles:
+    - name: dev
+      kafka_api:
+        brokers: [127.0.0.1:9092]
+    - name: prod
+      description: example
+      kafka_api:
+        brokers:
+            - seed-1.example.com:9092
+            - seed-2.example.com:9093
+        tls: {}
+        sasl:
+            user: alice
+            password: hunter2
+            mechanism: SCRAM-SHA-256
+      admin_api:
+        addresses: [127.0.0.1:9644]
+    - name: mutual
+      kafka_api:
+        brokers: [c:1]
+        tls: {ca_file: /no/such/ca.pem, insecure_skip_verify: true, enabled: true}
+`
+
+func TestRPKProfiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rpk.yaml")
+	if err := os.WriteFile(path, []byte(rpkProfiles), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Settings{}
+	if err := s.File(path); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"seed-1.example.com:9092", "seed-2.example.com:9093"}; !reflect.DeepEqual(s.Brokers, want) {
+		t.Errorf("brokers %v", s.Brokers)
+	}
+	m, err := s.SASL()
+	config, tlsErr := s.TLS()
+	if err != nil || m.Name() != "SCRAM-SHA-256" || tlsErr != nil || config == nil {
+		t.Errorf("%v %v, %v %v", m, err, config, tlsErr)
+	}
+	other := &Settings{}
+	if err := other.File(path + "#mutual"); err != nil || other.values[ownInsecure] != "true" || other.values[ownCA] != "/no/such/ca.pem" {
+		t.Errorf("%v %v", err, other.values)
+	}
+	if err := other.File(path + "#none"); err == nil {
+		t.Error("a profile that is not there was found")
+	}
+	old := &Settings{}
+	if err := old.Profile([]byte("rpk: {kafka_api: {brokers: [a:1], sasl: {user: u, password: p, type: SCRAM-SHA-512}, tls: {truststore_file: t, enabled: false}}}"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if tls, sasl, err := old.security(); tls || !sasl || err != nil || old.values["sasl.mechanism"] != "SCRAM-SHA-512" {
+		t.Errorf("%v %v %v %v", tls, sasl, err, old.values)
+	}
+	for _, text := range []string{"", "[", "profiles: hunter2", "a: b", "profiles: [{kafka_api: {sasl: hunter2}}]"} {
+		if err := (&Settings{}).Profile([]byte(text), ""); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func FuzzProfile(f *testing.F) {
+	f.Add([]byte(rpkProfiles))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s := &Settings{}
+		if s.Profile(text, "") == nil {
+			_, _ = s.SASL()
+		}
+	})
+}
+
 func FuzzProperties(f *testing.F) {
 	f.Add([]byte(scramProperties))
 	f.Add([]byte("a\\\n=b\\u0041\\\\\n!c\r\rd:e\\"))
