@@ -82,7 +82,8 @@ func (s *step) keepTopics(resp *kmsg.MetadataResponse) {
 		s.leftOut(fmt.Sprintf("%d partitions have no leader", offline))
 	}
 	if len(s.scan.Topics) == 0 && len(s.o.Topics) == 0 {
-		s.leftOut("no topic is visible: none exists, or DESCRIBE on them is missing")
+		s.leftOut("no topic is visible: none exists, or DESCRIBE on them is missing") // Kafka does not tell which
+		s.lacks(permissionTopic)
 	}
 }
 

@@ -57,15 +57,24 @@ func (s *step) ok() {
 // have allowed it, if it was denied: "DESCRIBE on Topic".
 func (s *step) trouble(err error, permission string) {
 	state := classify(err)
+	if state == evidence.Denied {
+		s.lacks(permission)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.troubles[state]++
-	if state == evidence.Denied && permission != "" && !slices.Contains(s.mu.permission, permission) {
-		s.mu.permission = append(s.mu.permission, permission)
-	}
 	text := plain(err)
 	if len(s.mu.line.Errors) < evidence.SourceErrorsMax && !slices.Contains(s.mu.line.Errors, text) {
 		s.mu.line.Errors = append(s.mu.line.Errors, text)
+	}
+}
+
+// lacks names a permission that would show more.
+func (s *step) lacks(permission string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if permission != "" && !slices.Contains(s.mu.permission, permission) {
+		s.mu.permission = append(s.mu.permission, permission)
 	}
 }
 
