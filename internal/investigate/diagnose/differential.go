@@ -2,9 +2,6 @@ package diagnose
 
 import (
 	"fmt"
-	"strings"
-
-	"ottla/internal/investigate/evidence"
 )
 
 // Thresholds of the other causes that look alike from outside.
@@ -76,23 +73,5 @@ func (f *findings) otherGroups() Other {
 }
 
 func (f *findings) otherConnections() Other {
-	o := Other{Name: "connections and client ids", Status: NotChecked, Why: "needs the brokers' metrics, or a class histogram with many KafkaChannel or Sensor (ottla autopsy)"}
-	most := -1.0
-	for i := range f.scan.Metrics {
-		for name, value := range f.scan.Metrics[i].Values {
-			if strings.Contains(strings.ToLower(strings.ReplaceAll(name, "_", "")), "connectioncount") && value > most {
-				most = value
-			}
-		}
-	}
-	if most < 0 {
-		return o
-	}
-	o.Status, o.Why = Absent, fmt.Sprintf("%s connections by %s", count(most), evidence.SourceMetrics)
-	if most >= 50_000 {
-		o.Status = Found
-	} else if most >= 10_000 {
-		o.Status = Half
-	}
-	return o
+	return Other{Name: "connections and client ids", Status: NotChecked, Why: "a scan does not ask for them: a class histogram with many KafkaChannel or Sensor tells (ottla autopsy)"}
 }

@@ -77,7 +77,7 @@ func smallStorm() *evidence.Scan {
 	s.ACLs = &evidence.ACLsSeen{Topics: []string{"payments.audit"}, ACLs: []evidence.ACL{{Principal: "User:a", Operation: "WRITE", Permission: "ALLOW", Resource: "topic:payments", Pattern: "prefixed"}}}
 	s.Fingerprints = []evidence.Fingerprint{{Topic: "payments.audit", PID: 4, HeaderKeys: map[string]int64{"trace": 3}, SchemaID: 7}}
 	s.Attributions = []evidence.Attribution{{From: "log", ClientID: "c", Principal: "User:a", Inits: 30, Produces: 31, Seconds: 60}}
-	s.Metrics = []evidence.BrokerMetrics{{Broker: 1, At: s.Ended, Values: map[string]float64{"jvm_memory_bytes_max": 1 << 30, "jvm_memory_bytes_used": 1 << 29, "kafka_server_replicamanager_produceridcount": 1200}}}
+	s.Metrics = []evidence.BrokerMetrics{{Broker: 1, At: s.Ended, Values: map[string]float64{evidence.MetricHeapMax: 1 << 30, evidence.MetricHeapUsed: 1 << 29, evidence.MetricHeapAfterGC: 1 << 28, evidence.MetricProducerIDs: 1200, evidence.MetricInits: 900, evidence.MetricProduces: 1800}}}
 	return s
 }
 

@@ -239,17 +239,20 @@ func (f *findings) heapOf(id int32, l *load, m brokerMetric, all map[int32]broke
 		h.Plateau, h.Bytes, h.Source = 0, 0, "bounded: "+f.life.Bounded
 		return h
 	}
-	base := baseHeap + float64(l.partitions)*partitionHeap
-	if m.heapUsed > 0 && m.heapMax > 0 && m.heapUsed <= m.heapMax {
-		base = math.Max(math.Min(m.heapUsed-h.Bytes, base*4), base)
+	base := func(size float64) float64 {
+		if m.afterGC > 0 && m.afterGC <= math.Max(m.heapMax, h.HeapMax) {
+			return math.Max(m.afterGC-h.Bytes, baseHeap/2) // what lives after a collection, without the entries
+		}
+		// A broker that runs at all in a tiny heap leaves some of it free.
+		return math.Min(baseHeap+float64(l.partitions)*partitionHeap, 0.4*size)
 	}
 	if h.HeapMax > 0 {
-		h.Share, h.UntilFull = shareOf(h.Plateau, h.HeapMax), untilFull(&h, l, base, h.HeapMax)
+		h.Share, h.UntilFull = shareOf(h.Plateau, h.HeapMax), untilFull(&h, l, base(h.HeapMax), h.HeapMax)
 		return h
 	}
 	for _, gib := range heapSizes {
 		size := gib * (1 << 30)
-		h.Sizes = append(h.Sizes, HeapSize{size, shareOf(h.Plateau, size), untilFull(&h, l, base, size)})
+		h.Sizes = append(h.Sizes, HeapSize{size, shareOf(h.Plateau, size), untilFull(&h, l, base(size), size)})
 	}
 	return h
 }
@@ -264,7 +267,6 @@ func shareOf(bytes, heap float64) float64 {
 // untilFull is the time until entries and base fill what can be filled; -1 if births stop short of it. Growth is that of the rate until
 // the plateau is reached.
 func untilFull(h *Heap, l *load, base, heapMax float64) float64 {
-	base = math.Min(base, 0.4*heapMax) // a broker that runs at all in a tiny heap leaves some of it free
 	room := fillable*heapMax - base - h.Bytes
 	if room <= 0 && h.Bytes > 0 {
 		return 0

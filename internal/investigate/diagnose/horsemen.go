@@ -21,6 +21,8 @@ const (
 	counterEnough = 20
 	// counterSeconds is the shortest time over which a counter at rest speaks for health.
 	counterSeconds = 5.0
+	// initsFound is the share of InitProducerId in Produce requests from which on producers are made for few requests each.
+	initsFound = 0.05
 )
 
 // confidence by the number of sources that say so.
@@ -97,6 +99,10 @@ func (f *findings) recreatedFound(h *Horseman, leaks []*topicFacts) {
 	}
 	if f.kink.known && f.kink.after >= birthsPerSecondMin {
 		indirect++
+	}
+	if ratio, known := initsPerProduce(metricsOf(f.scan)); known && ratio >= initsFound {
+		indirect++
+		h.Evidence = append(h.Evidence, Number{Name: "InitProducerId per Produce request", Value: ratio, Source: evidence.SourceMetrics, How: "totals since the brokers' start; a healthy cluster is at about 0"})
 	}
 	h.Status, h.Confidence = Found, confidence(direct, indirect)
 	h.Sentence = fmt.Sprintf("%s gets %s; each writes %s and lives %s (medians)", t.name, spliced(t.births, "new producers"), plural(t.batchesMedian, "batch", "batches"), span(t.lifeMedian))

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"math"
-	"strings"
 
 	"ottla/internal/investigate/evidence"
 )
@@ -112,30 +111,11 @@ func (f *findings) scanSeconds() float64 {
 	return math.Max(math.Min(f.scan.Ended.Sub(f.scan.Started).Seconds(), 3600), 0)
 }
 
-// metricOf finds a series of a broker by the end of its name, whatever exporter wrote it and in which case.
-func metricOf(m *evidence.BrokerMetrics, names ...string) (float64, bool) {
-	best, bestName := 0.0, ""
-	for name, value := range m.Values {
-		plain := strings.NewReplacer("_", "", ".", "").Replace(strings.ToLower(name))
-		for _, want := range names {
-			if strings.HasSuffix(plain, want) && !math.IsNaN(value) && value >= 0 && (bestName == "" || name < bestName) {
-				best, bestName = value, name
-			}
-		}
-	}
-	return best, bestName != ""
-}
-
-// The ends of series' names, lower case and without underscores: jmx_exporter's older and newer JVM collectors, and the
-// usual forms of kafka.server:type=ReplicaManager,name=ProducerIdCount (Kafka 3.5 and later).
-var (
-	metricEntries  = []string{"produceridcount", "produceridcountvalue", "producerentries"}
-	metricHeapMax  = []string{"jvmmemorybytesmax", "jvmmemorymaxbytes", "jvmmemoryheapmax", "javalangmemoryheapmemoryusagemax", "heapmemoryusagemax"}
-	metricHeapUsed = []string{"jvmmemorybytesused", "jvmmemoryusedbytes", "jvmmemoryheapused", "javalangmemoryheapmemoryusageused", "heapmemoryusageused"}
-)
-
+// brokerMetric is what a metrics endpoint said of one broker.
 type brokerMetric struct {
-	entries, heapMax, heapUsed float64 // 0: not known; entries -1: not known
+	entries                float64 // -1: not known
+	heapMax, used, afterGC float64 // 0: not known
+	inits, produces        float64 // since the start; 0: not known
 }
 
 // metricsOf is the last reading of each broker. An endpoint that does not say its broker counts where there is one broker only.
@@ -150,13 +130,28 @@ func metricsOf(s *evidence.Scan) map[int32]brokerMetric {
 			}
 			id = s.Brokers[0].ID
 		}
-		b := brokerMetric{entries: -1}
-		if n, ok := metricOf(m, metricEntries...); ok {
-			b.entries = n
+		value := func(name string, missing float64) float64 {
+			if n, has := m.Values[name]; has && !math.IsNaN(n) && n >= 0 {
+				return finite(n)
+			}
+			return missing
 		}
-		b.heapMax, _ = metricOf(m, metricHeapMax...)
-		b.heapUsed, _ = metricOf(m, metricHeapUsed...)
-		out[id] = b
+		out[id] = brokerMetric{
+			entries: value(evidence.MetricProducerIDs, -1), heapMax: value(evidence.MetricHeapMax, 0), used: value(evidence.MetricHeapUsed, 0),
+			afterGC: value(evidence.MetricHeapAfterGC, 0), inits: value(evidence.MetricInits, 0), produces: value(evidence.MetricProduces, 0),
+		}
 	}
 	return out
+}
+
+// initsPerProduce is the share of InitProducerId requests in Produce requests on all brokers with metrics, since their start;
+// known if there were enough. A healthy cluster is at about 0.
+func initsPerProduce(metrics map[int32]brokerMetric) (ratio float64, known bool) {
+	inits, produces := 0.0, 0.0
+	for _, m := range metrics {
+		if m.produces > 0 {
+			inits, produces = inits+m.inits, produces+m.produces
+		}
+	}
+	return finite(inits / math.Max(produces, 1)), produces >= 1000
 }

@@ -1,0 +1,55 @@
+package diagnose
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"ottla/internal/investigate/evidence"
+)
+
+// TestMetricsAreTakenOverEstimates: the heap's size, what lives after a collection, and the number of entries.
+func TestMetricsAreTakenOverEstimates(t *testing.T) {
+	s := stormScan()
+	s.Given.HeapBytes = 0
+	for id := range int32(3) {
+		s.Metrics = append(s.Metrics, evidence.BrokerMetrics{Broker: id, At: s.Ended, Values: map[string]float64{
+			evidence.MetricHeapMax: 512 << 20, evidence.MetricHeapAfterGC: 300 << 20, evidence.MetricProducerIDs: 200_000, evidence.MetricInits: 1e6, evidence.MetricProduces: 1.1e6,
+		}})
+	}
+	v := Diagnose(s)
+	if v.Level != Storm || v.Worst == nil || v.Worst.HeapMax != 512<<20 || v.Worst.Entries != 200_000 || len(v.Worst.Sizes) != 0 {
+		t.Fatalf("%s: %+v", v.Sentence, v.Worst)
+	}
+	left := fillable*512*(1<<20) - 300*(1<<20)
+	if want := left / (v.Worst.EntryBytes * v.Worst.PerSecond); math.Abs(v.Worst.UntilFull/want-1) > 0.01 {
+		t.Errorf("full in %.0f s, want %.0f s", v.Worst.UntilFull, want)
+	}
+}
+
+// TestBomb: a topic that keeps its data for ever brings all its producers back at once.
+func TestBomb(t *testing.T) {
+	s := storm(2, 3, 2, 60*time.Hour, 1, 1).scan()
+	v := Diagnose(s)
+	records := float64(s.Partitions[len(s.Partitions)-1].End)
+	if want := records * EntryBytes("3.6", 1, 0, false); v.Worst == nil || v.Worst.BombTopic != "payments.audit-0" || math.Abs(v.Worst.BombBytes/want-1) > 0.02 {
+		t.Errorf("bomb %+v, want %.0f bytes", v.Worst, want)
+	}
+}
+
+// TestSetsCountLiveEntries: DescribeProducers is taken over what rates tell, and is carried on while a storm goes on.
+func TestSetsCountLiveEntries(t *testing.T) {
+	s := stormScan()
+	early := s.Started
+	for p := range int32(6) {
+		s.Sets = append(s.Sets, evidence.ProducerSet{Topic: "payments.audit", Partition: p, At: early, Producers: 30_000, EpochZero: 30_000, SequenceZero: 30_000})
+	}
+	v := Diagnose(s)
+	passed := s.Ended.Sub(early).Seconds() * v.Suspects[0].EntriesPerSecond
+	if got := float64(v.Suspects[0].Live); v.Suspects[0].LiveSource != evidence.SourceSets || math.Abs(got-180_000-passed) > 2 {
+		t.Errorf("%v live by %s, want %.0f", got, v.Suspects[0].LiveSource, 180_000+passed)
+	}
+	if v.Horsemen[0].Confidence != Confirmed {
+		t.Errorf("%+v", v.Horsemen[0])
+	}
+}
