@@ -111,7 +111,8 @@ paste() {
     printf '#!/usr/bin/env bash\nexec bash %q tool %q %q "$@"\n' "$here/kafka.sh" "$version" "$class" >"$dir/${name%%:*}.sh"
     chmod +x "$dir/${name%%:*}.sh"
   done
-  (cd "$work" && PATH=$dir:$PATH timeout 60 bash -euc "$1") || { echo "the command failed: $1"; return 1; }
+  (cd "$work" && PATH=$dir:$PATH timeout 60 bash -euc "$1") >"$work/paste.log" 2>&1 || { tail -n 4 "$work/paste.log"; echo "the command failed: $1"; return 1; }
+  grep -v '^log4j:' "$work/paste.log" | tail -n 3
 }
 # remedy KEY prints the first command of the verdict that frees memory and has KEY in it.
 remedy() {
@@ -176,7 +177,7 @@ chain_kafka() { # VERSION
   log "Kafka $1 begins"
   kafka_start "$1" "$d" "$port" $heap "${properties[@]}"
   healthy_load
-  check "a healthy load that looks ill is healthy" look healthy 0
+  check "a healthy load that looks ill is healthy" look healthy 0 --html "$work/healthy.html"
   histogram "$d" "$work/histogram-before.txt"
   leak
   check "the storm beside it is found while it runs" look ill 2 --html "$work/ill.html" --markdown="$work/ill.md"
@@ -216,11 +217,33 @@ chain_ottla() {
   ended leak
   ended healthy
   check "long-lived producers have not noticed" unharmed
+  check "retries of 200 producers that were used once are all exact" retried
+  kafka_stop "$d"
+  check "autopsy of its data directory says that there is no danger" autopsy_ottla "$d/data"
+}
+retried() { timeout 60 "$ottla" storm -b "$address" -n 5000 --retry-sample 200 --require-exact -q -o json >"$work/retry.json" && judge "$work/retry.json" '{v["retry"]["exact"]} == 200'; }
+autopsy_ottla() {
+  local code=0
+  "$ottla" autopsy --heap $heap -o json "$1" >"$work/autopsy.json" 2>"$work/autopsy.err" || code=$?
+  judge "$work/autopsy.json" '{v["sentence"]}' || return 1
+  [ $code = 0 ] || { echo "exit code $code, expected 0"; return 1; }
 }
 
+# page opens the reports of the newest Kafka in a browser; its checks are those of page/check.mjs.
 page() {
-  local client="HTML report" version="" script=$root/test/investigate/page/run.sh html
-  html=$(ls "$all"/4.3.1/ill.html 2>/dev/null || true)
-  [ -e "$script" ] || { echo "there is no test of the page yet"; return 1; }
-  check "opened in headless Chromium: no console error, charts drawn, readable at phone width, dark and light" "$script" "$ottla" ${html:+"$html"}
+  local client="HTML report" version="" name line lines
+  version=$("$ottla" version | head -1 | sed 's/^ottla *//')
+  for name in ill healthy; do
+    [ -e "$all/4.3.1/$name.html" ] || { echo "there is no report: the step 4.3.1 makes it"; return 1; }
+    mapfile -t lines < <(timeout 240 bash "$here/page/run.sh" "$all/4.3.1/$name.html" 2>"$work/$name.err" | grep -E '^(PASS|FAIL) ')
+    [ ${#lines[@]} -gt 0 ] || { echo "the browser said nothing:"; tail -n 5 "$work/$name.err"; return 1; }
+    for line in "${lines[@]}"; do
+      if [[ $line == PASS* ]]; then
+        result "$client" "$version" "of a cluster that is $name: ${line#PASS }" true ""
+      else
+        line=${line#FAIL }
+        result "$client" "$version" "of a cluster that is $name: ${line%%: *}" false "${line#*: }"
+      fi
+    done
+  done
 }

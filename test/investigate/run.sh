@@ -2,8 +2,9 @@
 # The storm, the investigation and the autopsy against real brokers: Apache Kafka of six versions, and Ottla.
 #   run.sh [--quick] PATH/TO/ottla [STEP...]
 # Steps: death (Kafka 4.3.1 with a heap of 256 MiB is killed by a storm, and what is left of it is looked at), a version of
-# Kafka (a healthy load, a storm beside it, the remedy of that version, its remains), ottla, page (the HTML report in a browser).
-# --quick leaves out all versions but the oldest and the newest. The jars come from Maven Central: see kafka.sh. Results go to $RESULTS,
+# Kafka (a healthy load, a storm beside it, the remedy of that version, its remains), ottla, slow (a leak that began days ago and is
+# slow), diseases (what else producers can do to a broker), page (the HTML report in a browser).
+# --quick leaves out all versions but the oldest and the newest, and what comes after ottla. The jars come from Maven Central: see kafka.sh. Results go to $RESULTS,
 # one JSON object a line, as those of test/compat. LANES (2) chains run side by side; KEEP keeps what they leave.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +13,7 @@ source "$here/kafka.sh"
 source "$here/lib.sh"
 source "$here/death.sh"
 source "$here/chain.sh"
+source "$here/others.sh"
 
 quick=
 [ "${1:-}" != --quick ] || { quick=yes; shift; }
@@ -20,7 +22,7 @@ shift
 steps=("$@")
 if [ $# = 0 ]; then
   steps=(death 4.3.1 2.3.1 ottla)
-  [ -n "$quick" ] || steps=(death 4.3.1 2.3.1 2.8.2 3.3.2 3.6.2 3.9.1 ottla page)
+  [ -n "$quick" ] || steps=(death 4.3.1 2.3.1 2.8.2 3.3.2 3.6.2 3.9.1 ottla slow diseases page)
 fi
 lanes=${LANES:-2}
 all=$(mktemp -d "${TMPDIR:-/tmp}/investigate.XXXXXX")
@@ -70,6 +72,8 @@ step() (
   case $1 in
     death) death ;;
     ottla) chain_ottla ;;
+    slow) slow ;;
+    diseases) diseases ;;
     page) page ;;
     *) chain_kafka "$1" ;;
   esac
@@ -93,7 +97,7 @@ whole() {
 go build -o "$all/healthy" "$root/test/investigate/healthy"
 for name in "${steps[@]}"; do
   case $name in
-    death) kafka_fetch 4.3.1 >/dev/null ;;
+    death | slow | diseases) kafka_fetch 4.3.1 >/dev/null ;;
     [0-9]*) kafka_fetch "$name" >/dev/null ;;
   esac
 done
