@@ -221,3 +221,21 @@ func TestWideStorm(t *testing.T) {
 		t.Errorf("%d suspects of %d, %d entries", len(r.Suspects), r.SuspectsOf, r.Heap.Entries)
 	}
 }
+
+// A broker that was killed before it wrote a snapshot leaves its segments.
+func TestSegmentsAlone(t *testing.T) {
+	e := &Evidence{At: testNow, Given: Given{HeapBytes: 256 << 20}, OneBatchIDs: 600_000, Partitions: []Partition{{Dir: "d", Topic: "payments.audit", Segments: &Segments{
+		Files: 1, Batches: 600_000, Idempotent: 600_000, Producers: 600_000, Newborn: 600_000, Sampled: 16, PIDMin: 1, PIDMax: 600_000, BatchesMedian: 1,
+		TimeMin: testNow.UnixMilli() - 7_200_000, TimeMax: testNow.UnixMilli()}}}}
+	r := checkReport(t, e)
+	if r.Level != diagnose.Storm || r.Horsemen[3].Status != diagnose.Found || !r.Heap.LowerBound || !strings.Contains(r.Sentence, "At least 600 thousand") {
+		t.Errorf("%s: %s; %+v", r.Level, r.Sentence, r.Horsemen[3])
+	}
+	if r.Births.PerSecond < 83 || r.Births.PerSecond > 84 {
+		t.Errorf("%.1f births a second, want 83.3", r.Births.PerSecond)
+	}
+	e.Partitions[0].Segments.Transactional, e.Partitions[0].Segments.Newborn, e.OneBatchIDs = 600_000, 0, 0
+	if r = checkReport(t, e); r.Horsemen[3].Status != diagnose.Absent || r.Horsemen[0].Status != diagnose.Absent {
+		t.Errorf("transactional producers: %+v", r.Horsemen)
+	}
+}

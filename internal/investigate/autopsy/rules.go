@@ -252,6 +252,9 @@ func (f *facts) noStableID() diagnose.Horseman {
 		}
 		return h
 	}
+	if f.hist == nil && f.segmentIDs(&h) {
+		return h
+	}
 	if f.hist == nil || f.r.Heap.Entries < singleLeast {
 		h.Why = "no snapshot and no heap dump with enough entries was looked at"
 		return h
@@ -263,6 +266,33 @@ func (f *facts) noStableID() diagnose.Horseman {
 		h.Status = diagnose.Found
 	}
 	return h
+}
+
+// segmentIDs tells from batches whether producers have stable ids: a newborn producer has none.
+func (f *facts) segmentIDs(h *diagnose.Horseman) bool {
+	var newborn, producers, batches, transactional int64
+	for i := range f.e.Partitions {
+		if g := f.e.Partitions[i].Segments; g != nil {
+			newborn += g.Newborn
+			producers += g.Producers
+			batches += g.Batches
+			transactional += g.Transactional
+		}
+	}
+	if producers < singleLeast {
+		return false
+	}
+	h.Sentence = fmt.Sprintf("%s of the producers in the segments began there with epoch 0, %s of the batches are transactional",
+		report.Percent(float64(newborn)/float64(producers)), report.Percent(float64(transactional)/float64(max(1, batches))))
+	switch share := float64(newborn) / float64(producers); {
+	case share >= stableNone && float64(transactional) <= (1-stableNone)*float64(batches):
+		h.Status, h.Confidence = diagnose.Found, f.confidence(true)
+	case share >= singleFound:
+		h.Status, h.Confidence = diagnose.Half, f.confidence(true)
+	default:
+		h.Status = diagnose.Absent
+	}
+	return true
 }
 
 // simple adds up the classes of a simple name, whatever their package.
