@@ -28,8 +28,11 @@ const (
 	// before it is not asked any more. Waiting costs time; a closed connection may be about one API only.
 	timeoutsMax = 2
 	failuresMax = 12
-	// answerMax bounds one answer in memory, in bytes; kgo drops the connection above it.
-	answerMax = 64 << 20
+	// answerMax bounds one answer in memory, in bytes; kgo drops the connection above it. The metadata of PartitionsMax partitions and the
+	// producers of DefaultSetMax fit. setBytes is what one producer adds where SetMax asks for more.
+	answerMax = 32 << 20
+	setBytes  = 40
+	answerTop = 1 << 30 // kgo's own limit
 	// firstTimeout bounds the first words with a broker: who does not even say its API versions is not waited for again.
 	firstTimeout = 10 * time.Second
 	dialTimeout  = 5 * time.Second
@@ -96,7 +99,7 @@ func open(ctx context.Context, o Options) (*session, error) {
 		kgo.MaxVersions(versions), kgo.DisableClientMetrics(),
 		kgo.RequestTimeoutOverhead(min(max(o.Timeout, 100*time.Millisecond), 15*time.Minute)),
 		kgo.RequestRetries(1), kgo.RetryTimeout(o.Timeout),
-		kgo.BrokerMaxReadBytes(answerMax), kgo.WithHooks(meter{s.budget}),
+		kgo.BrokerMaxReadBytes(int32(min(max(answerMax, o.SetMax*setBytes), answerTop))), kgo.FetchMaxBytes(answerMax), kgo.WithHooks(meter{s.budget}),
 		kgo.MetadataMaxAge(time.Hour),
 	)...)
 	if err != nil {
