@@ -29,8 +29,9 @@ var sourceClock = source{
 	run:         runClock,
 	most: func(s *step) (int64, int64) {
 		parts := int64(min(len(s.scan.Partitions), clockTopicsMax))
-		readings := int64(clockProbes+clockRefined) * (clockSuspects*clockSuspects + clockOthers)
-		return parts/lookupsMax + int64(len(s.scan.Brokers)) + 2*readings, parts*lookupBytes + readings*(clockBytes+2*fetchOverhead)
+		times, each := int64(clockProbes+clockRefined), int64(clockSuspects*clockSuspects+clockOthers)
+		leaders := min(each, int64(len(s.scan.Brokers)))
+		return parts/lookupsMax + int64(len(s.scan.Brokers)) + 2*times*leaders, parts*lookupBytes + times*each*(clockBytes+2*fetchOverhead)
 	},
 }
 
@@ -135,17 +136,17 @@ func (c *clock) choose(suspects []string) {
 		return cmp.Or(cmp.Compare(c.first[a], c.first[b]), cmp.Compare(b.Bound(), a.Bound()), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Index, b.Index))
 	})
 	taken := map[string]int{}
-	others := 0
+	var others []*evidence.Partition
 	for _, p := range all {
 		if slices.Contains(suspects, p.Topic) {
 			if taken[p.Topic]++; taken[p.Topic] <= clockSuspects {
 				c.parts = append(c.parts, p)
 			}
-		} else if others < clockOthers {
-			others++
-			c.parts = append(c.parts, p)
+		} else if len(others) < clockOthers {
+			others = append(others, p)
 		}
 	}
+	c.parts = append(c.parts, others...)
 }
 
 // fromTails takes the newest readings from where they have been read already.
@@ -193,20 +194,23 @@ func (c *clock) probe(ctx context.Context, broker int32, pr probe) {
 			stretches = append(stretches, stretch{f.part, f.offset, clockBytes})
 		}
 	})
-	// One at a time: of the second partition of an answer brokers send nothing if its first batch is larger than asked for.
-	for _, w := range stretches {
-		c.fetch(ctx, broker, []stretch{w}, func(f fetched) {
-			h, found, born := reading(f.records, pr.at, pr.at+c.spacing)
-			if !found {
-				return
-			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.taken[pr.at] = append(c.taken[pr.at], evidence.ClockPoint{
-				Time: h.MaxTimestamp, PID: h.ProducerID, Topic: f.part.Topic, Partition: f.part.Index, Offset: h.BaseOffset, Refined: pr.refined, AtLeast: !born,
-			})
-		})
+	slices.SortFunc(stretches, func(a, b stretch) int { return slices.Index(c.parts, a.part) - slices.Index(c.parts, b.part) })
+	if len(stretches) == 0 {
+		return
 	}
+	// All in one request, the suspects' first: the first partition of an answer always gives a whole batch, others nothing if their first
+	// batch is larger than asked for, which is no harm here.
+	c.fetch(ctx, broker, stretches, func(f fetched) {
+		h, found, born := reading(f.records, pr.at, pr.at+c.spacing)
+		if !found {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.taken[pr.at] = append(c.taken[pr.at], evidence.ClockPoint{
+			Time: h.MaxTimestamp, PID: h.ProducerID, Topic: f.part.Topic, Partition: f.part.Index, Offset: h.BaseOffset, Refined: pr.refined, AtLeast: !born,
+		})
+	})
 }
 
 // refine reads where the rules say that it would narrow the onset.

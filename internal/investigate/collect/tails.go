@@ -148,6 +148,7 @@ func (r *tailsRun) suspects(ctx context.Context) []stretch {
 				from = max(from, end-max(tailBytesMax*(t.To-t.From)/max(t.Bytes, 1), 1))
 			}
 		}
+		r.write(func(*evidence.Scan) { p.End = max(p.End, end) }) // what it may hold now
 		if from >= end { // nothing new, which is an answer too
 			r.counter(p).tail.From, r.counter(p).tail.To = end, end
 			continue
