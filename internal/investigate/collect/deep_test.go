@@ -370,3 +370,27 @@ func TestFetchRequestsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Before a leak there is nobody newborn: the ids of those who write are what the counter had reached.
+func TestClockBeforeTheLeak(t *testing.T) {
+	const day = 24 * 3600 * 1000
+	c := fake(t, kfake.NumBrokers(2), kfake.SeedTopics(1, "leak", "old"))
+	start := time.Now().UnixMilli() - 40*day
+	write(t, c, "old", 0, steady(7, 160, start, day/4)...)
+	write(t, c, "leak", 0, leak(8, 400, start+30*day, day/40)...)
+	scan := mustScan(t, quick(c))
+	var before, after int
+	for _, p := range scan.Clock {
+		switch leaked := p.Time >= start+30*day; {
+		case leaked && !p.AtLeast && p.Topic == "leak":
+			after++
+		case !leaked && p.PID == 7 && p.Topic == "old" && (p.AtLeast || p.Offset == 0):
+			before++
+		default:
+			t.Errorf("on day %d: %+v", (p.Time-start)/day, p)
+		}
+	}
+	if before < 25 || after < 8 {
+		t.Errorf("%d readings before the leak, %d after", before, after)
+	}
+}
