@@ -110,8 +110,10 @@ func (c *Cluster) Options(level int, tool string) (collect.Options, error) {
 	if err != nil {
 		return collect.Options{}, err
 	}
+	given := c.Given
+	given.ClientConfig = c.Config
 	return collect.Options{
-		Bootstrap: s.Brokers, Client: client, Tool: tool, Given: c.Given, BytesMax: c.BytesMax, RequestsMax: c.Requests,
+		Bootstrap: s.Brokers, Client: client, Tool: tool, Given: given, BytesMax: c.BytesMax, RequestsMax: c.Requests,
 		Timeout: min(collect.DefaultTimeout, c.Timeout), TimeMax: c.Timeout, Interval: c.Interval,
 		Skip: c.Skip, CounterOnly: level == LevelSweep, Topics: c.Topics, MetricsURLs: c.Metrics,
 	}, nil

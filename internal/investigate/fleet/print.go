@@ -130,7 +130,7 @@ var colours = map[diagnose.Level]string{
 func Terminal(w io.Writer, r *Report, colour bool) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s\n\n", report.Clean(r.Sentence))
-	rows := [][]string{heading}
+	rows := [][]string{slices.Clone(heading)}
 	assumed := false
 	for i := range r.Rows {
 		l := r.Rows[i].line()

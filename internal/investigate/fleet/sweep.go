@@ -54,6 +54,10 @@ func (r *Row) sweep(s *evidence.Scan, earlier *Record, most float64) {
 		r.Sentence = fmt.Sprintf("At most about %d producers were ever made here.", alone.Most)
 		return
 	}
+	if earlier != nil {
+		r.inconclusive("the last reading is not a minute old: too little for a rate")
+		return
+	}
 	r.inconclusive("first reading: births are known from the second on")
 }
 
