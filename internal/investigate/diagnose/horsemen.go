@@ -120,6 +120,9 @@ func (f *findings) recreatedFound(h *Horseman, leaks []*topicFacts) {
 }
 
 func (f *topicFacts) how() string {
+	if f.ofRounds {
+		return "newborns that only the second round showed / seconds between the rounds"
+	}
 	if f.byOffsets {
 		return "newborns per record x records between the rounds / seconds"
 	}

@@ -21,6 +21,8 @@ const (
 	survivalEnough      = 5
 	// overGaps is how many mean gaps between births may pass without one before they count as over.
 	overGaps = 10
+	// nowSigmas is how far the births between the rounds must be above what the tail's mean predicts to be taken instead.
+	nowSigmas = 3
 	// youngAge and youngBirths: what began less than this ago and made fewer than this may be a rolling restart.
 	youngAge    = 15 * 60.0
 	youngBirths = 1_000
@@ -59,6 +61,7 @@ type topicFacts struct {
 	births         float64 // per second, distinct ids
 	entries        float64 // per second, over all partitions
 	byOffsets      bool
+	ofRounds       bool    // the rate is that between the two rounds
 	stay           float64 // seconds that an entry of this topic stays
 }
 
@@ -163,8 +166,31 @@ func (f *topicFacts) rates() {
 		}
 		f.byOffsets = f.byOffsets || r.byOffsets
 	}
+	sum = f.ofNow(sum)
 	f.entries = finite(sum / float64(f.sampled) * float64(f.partitions))
 	f.births = finite(f.entries / f.fanOut())
+}
+
+// ofNow corrects a rate that is the mean over a long tail where the two rounds plainly show another one: a leak whose past had
+// bursts or silence. What counts is the rate of now. sum is the rate over all sampled partitions.
+func (f *topicFacts) ofNow(sum float64) float64 {
+	if f.byOffsets || f.churn || f.laterPartitions == 0 {
+		return sum
+	}
+	expected, seen := sum*f.laterSeconds, float64(f.laterEntries)
+	if seen-expected <= nowSigmas*math.Sqrt(expected+1) {
+		return sum // also where fewer came than expected: births that come in waves are still births
+	}
+	now := seen / f.laterSeconds * float64(f.sampled) / float64(f.laterPartitions)
+	f.ofRounds = true
+	for i := range f.entryRates {
+		if sum > 0 {
+			f.entryRates[i].perSecond *= now / sum
+		} else {
+			f.entryRates[i].perSecond = now / float64(f.sampled)
+		}
+	}
+	return now
 }
 
 // fanOut is how many of the topic's partitions a newborn producer writes to, by the mean over those born in the time that

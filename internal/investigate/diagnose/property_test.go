@@ -108,6 +108,26 @@ func TestSameScanSameVerdict(t *testing.T) {
 	}
 }
 
+// TestRateOfNow: a leak whose past had a burst is measured by what it makes now.
+func TestRateOfNow(t *testing.T) {
+	for seed := range uint64(5) {
+		h := newHistory(seed+1, 1)
+		h.topic("slow", 3)
+		h.tail = 3000
+		var ev []event
+		for i := range 1500 {
+			at := ago(6 * time.Hour).Add(time.Duration(i) * 10 * time.Millisecond)
+			ev = append(ev, event{at, func(at time.Time) { h.write("slow", i%3, stored{at: at, pid: h.id(at), records: 1}) }})
+		}
+		h.run(append(ev, h.leak("slow", 1, ago(30*time.Second), 1, 1)...))
+		v := Diagnose(h.scan())
+		truth := h.trueBirths()
+		if len(v.Suspects) != 1 || math.Abs(v.Suspects[0].BirthsPerSecond/truth-1) > 0.3 || v.Explained < 0.7 {
+			t.Errorf("seed %d: %s; explained %v, truly %v a second", seed, v.Sentence, v.Explained, truth)
+		}
+	}
+}
+
 // TestPlateau fills a heap as brokers do: entries come at an even rate and go after their life at the next check.
 func TestPlateau(t *testing.T) {
 	for _, version := range []string{"2.3", "2.8", "3.6", "4.3"} {

@@ -44,6 +44,10 @@ type topicSample struct {
 	// entryRates are newborn entries per second of each sampled partition: fetched ones only.
 	entryRates []partitionRate
 	txnRates   []partitionRate // the same for transactional ids in epoch 0
+	// laterEntries are newborn entries that only a later round showed, over laterPartitions that were read twice, laterSeconds apart.
+	laterEntries    int64
+	laterPartitions int
+	laterSeconds    float64
 	// common is the time from which on all sampled tails overlap.
 	common int64
 }
@@ -152,6 +156,9 @@ func (t *topicSample) mergePartition(tails []*evidence.Tail, merged map[int64]*s
 	for pid, p := range here {
 		if p.born {
 			born++
+			if p.later {
+				t.laterEntries++
+			}
 		} else if p.txn && p.epoch == 0 {
 			churned++
 		}
@@ -165,6 +172,10 @@ func (t *topicSample) mergePartition(tails []*evidence.Tail, merged map[int64]*s
 	}
 	for _, tail := range tails {
 		born += max(tail.NewbornLeftOut, 0)
+	}
+	if between := tails[len(tails)-1].At.Sub(tails[0].At).Seconds(); len(tails) > 1 && between > 0 {
+		t.laterPartitions++
+		t.laterSeconds = math.Max(t.laterSeconds, between)
 	}
 	index := tails[0].Partition
 	t.entryRates = append(t.entryRates, partitionRateOf(index, tails, born, reached))
