@@ -2,7 +2,7 @@
 # A gate for the build of an application: does its test run leak producers?
 #   gate.sh BOOTSTRAP COMMAND...     runs the command, an integration test that writes through BOOTSTRAP, and then judges the cluster
 # Ends with the command's own exit code if that failed, with 1 or 2 if producers leak, else with 0. Files in GATE_OUT (default .):
-# investigate.html, investigate.json.gz (for ottla investigate --replay). OTTLA names the program (default ottla).
+# investigate.html, and investigate.json.gz to replay. OTTLA names the program (default ottla).
 # A test cluster is small: what counts here is whether producers are recreated, not whether a heap is in danger. So "armed" fails.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64; }
