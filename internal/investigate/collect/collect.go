@@ -147,8 +147,12 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 	}
 	for i := range sources {
 		step := lines[sources[i].name]
-		if sources[i].twice && step.again() && s.waitUntil(ctx, step.ended.Add(o.Interval)) {
+		switch {
+		case !sources[i].twice || !step.again():
+		case s.waitShown(ctx, step.ended.Add(o.Interval)):
 			step.runRound(ctx, 1)
+		default:
+			step.leftOut("there was no second reading: " + plain(context.Cause(ctx)))
 		}
 	}
 	for i := range sources {

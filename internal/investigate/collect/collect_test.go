@@ -534,24 +534,31 @@ func TestPlanIsNotExceeded(t *testing.T) {
 	}
 }
 
+// TestInterrupted: what was seen until then is there, and the ledger says what was not.
 func TestInterrupted(t *testing.T) {
 	c := fake(t)
+	churn(t, c, "payments", 3)
 	ctx, cancel := context.WithCancel(context.Background())
 	o := quick(c)
 	o.Interval = time.Hour
-	var once atomic.Bool
 	o.Progress = func(p Progress) {
-		if p.Source == evidence.SourceAPIVersions && !once.Swap(true) {
+		if p.Source == progressWaiting {
 			cancel()
 		}
 	}
 	scan, err := Scan(ctx, o)
-	var connect *ErrConnect
-	if err != nil && !errors.As(err, &connect) {
-		t.Fatalf("%v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if scan != nil {
-		wantState(t, scan, evidence.SourceCounter, evidence.Skipped)
+	for _, name := range []string{evidence.SourceCounter, evidence.SourceTails} {
+		if line := wantState(t, scan, name, evidence.Partly); !strings.Contains(line.Why, "no second reading: interrupted") {
+			t.Errorf("%s: %s", name, line.Why)
+		}
+	}
+	wantState(t, scan, evidence.SourceOffsets, evidence.Seen)
+	cancel()
+	if _, err = Scan(ctx, quick(c)); err == nil {
+		t.Error("a scan that was over before it began has no error")
 	}
 }
 

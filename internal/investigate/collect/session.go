@@ -39,6 +39,9 @@ const (
 	// fetchVersionMost keeps to the last version that names topics by their names.
 	fetchVersionMost = 12
 	progressEvery    = 100 * time.Millisecond
+	waitTick         = 250 * time.Millisecond
+	// progressWaiting stands where a source's name stands while the second readings are waited for.
+	progressWaiting = "waiting, seconds"
 )
 
 var (
@@ -343,6 +346,22 @@ func (s *session) waitUntil(ctx context.Context, t time.Time) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// waitShown is waitUntil with its seconds on the progress bar.
+func (s *session) waitShown(ctx context.Context, t time.Time) bool {
+	from := s.now()
+	total := t.Sub(from)
+	for {
+		left := t.Sub(s.now())
+		if left <= 0 {
+			return ctx.Err() == nil
+		}
+		s.report(progressWaiting, int((total - left).Seconds()), int(total.Seconds()+0.5))
+		if !s.waitUntil(ctx, s.now().Add(min(left, waitTick))) {
+			return false
+		}
 	}
 }
 
