@@ -12,7 +12,8 @@ import (
 
 // Limits of the producer-id clock.
 const (
-	clockProbes     = 48 // times, evenly over the history
+	clockProbes     = 40 // times, evenly over the history
+	clockRecent     = 8  // times in the last of these gaps, each half as long ago as the one before: for a leak that is young
 	clockRefined    = 8  // further times around the kink
 	clockBytes      = 32 << 10
 	clockSuspects   = 2     // topics under suspicion that are read, and partitions of each
@@ -29,7 +30,7 @@ var sourceClock = source{
 	run:         runClock,
 	most: func(s *step) (int64, int64) {
 		parts := int64(min(len(s.scan.Partitions), clockTopicsMax))
-		times, each := int64(clockProbes+clockRefined), int64(clockSuspects*clockSuspects+clockOthers)
+		times, each := int64(clockProbes+clockRecent+clockRefined), int64(clockSuspects*clockSuspects+clockOthers)
 		leaders := min(each, int64(len(s.scan.Brokers)))
 		return parts/lookupsMax + int64(len(s.scan.Brokers)) + 2*times*leaders, parts*lookupBytes + times*each*(clockBytes+2*fetchOverhead)
 	},
@@ -76,6 +77,9 @@ func runClock(ctx context.Context, s *step) error {
 	var times []int64
 	for at := from; at < now && len(times) < clockProbes; at += c.spacing {
 		times = append(times, at)
+	}
+	for ago, n := c.spacing/2, 0; ago >= clockSpacingMin/2 && n < clockRecent; ago, n = ago/2, n+1 {
+		times = append(times, now-ago)
 	}
 	c.read(ctx, times, false)
 	c.refine(ctx)
