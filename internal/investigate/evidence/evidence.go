@@ -188,7 +188,7 @@ type CounterProbe struct {
 type Tail struct {
 	Topic     string    `json:"topic"`
 	Partition int32     `json:"partition"`
-	Round     int       `json:"round"` // 0, 1: a leak must show in both
+	Round     int       `json:"round"` // 0, 1: a leak must show in both; 1 has only what came after the stretch of 0, in topics under suspicion
 	At        time.Time `json:"at"`    // when it was fetched
 	From      int64     `json:"from"`  // first offset seen
 	To        int64     `json:"to"`    // the next one after the last seen
