@@ -148,7 +148,7 @@ func TestSweepsMakeBirthsPerDay(t *testing.T) {
 		if r := row(t, first, "mute"); !strings.Contains(r.Why, "IDEMPOTENT_WRITE") {
 			t.Errorf("mute: %+v", r)
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		pids["calm"], pids["busy"], pids["anew"] = 2_000_501, 2_500_001, 12_345
 		second := Run(t.Context(), c, o)
 		if r := row(t, second, "calm"); r.Level != diagnose.Healthy || math.Round(r.BirthsPerSecond*secondsPerDay) != 500 || r.UntilFull != Never || r.Change != ChangeBetter {
@@ -179,7 +179,7 @@ func TestEscalation(t *testing.T) {
 		o.State, _ = OpenState(t.TempDir())
 		o.Escalate = true
 		Run(t.Context(), list(LevelSweep, "busy", "calm"), o)
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		pid += 10 * 86_400
 		calm++
 		w.asked.Store(0)
@@ -223,7 +223,7 @@ func TestResume(t *testing.T) {
 		}
 		delete(w.ask, "last")
 		w.asked.Store(0)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		r = Run(t.Context(), c, o)
 		if n := w.asked.Load(); n != 3 { // dead, last, never asked
 			t.Errorf("%d asked, want 3", n)
@@ -266,7 +266,7 @@ func TestStateSurvivesDamage(t *testing.T) {
 			}
 		}
 		for range RecordDaysMax + 5 {
-			time.Sleep(24 * time.Hour)
+			pass(24 * time.Hour)
 			Run(t.Context(), list(LevelSweep, name), o)
 		}
 		if days, err := o.State.days(name); err != nil || len(days) != RecordDaysMax {
@@ -305,3 +305,6 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// pass lets time go by, in a bubble of synctest.
+func pass(d time.Duration) { <-time.After(d) }
