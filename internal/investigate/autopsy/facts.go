@@ -355,6 +355,9 @@ func (f *facts) entryBytes() {
 		}
 		h.EntryBytes = diagnose.EntryBytes(version, batches, heapMax, compact)
 		h.EntryHow = "measured on this version's classes in a laboratory"
+		if f.hist != nil && f.hist.scala213() {
+			h.EntryBytes, h.EntryHow = scala213Entry+scala213Batch*batches, "sizes of the classes of Scala 2.13"
+		}
 	}
 	if h.EntryBytes == 0 {
 		h.EntryBytes, h.EntryHow = entryBytesDefault, "measured on Kafka 4.3 in a laboratory"
@@ -363,6 +366,18 @@ func (f *facts) entryBytes() {
 	for i := range f.r.Suspects {
 		f.r.Suspects[i].Bytes = float64(f.r.Suspects[i].Entries) * h.EntryBytes
 	}
+}
+
+// An entry of Kafka before 3.5 built with Scala 2.13, whose collections are others than those of 2.12, in bytes: entry 48,
+// node 32, key 24, queue 24 with an array of 80, slots 8; and each batch.
+const (
+	scala213Entry = 216
+	scala213Batch = 40
+)
+
+func (h *Histogram) scala213() bool {
+	n := h.Classes[classEntryLog].Objects
+	return n > 0 && h.Classes["scala.collection.mutable.HashMap$Node"].Objects >= n && h.Classes["scala.collection.mutable.LinkedList"].Objects < n
 }
 
 // entryBytesDefault is one entry with one batch on Kafka 3.5 and later with compressed pointers, in bytes.

@@ -239,3 +239,12 @@ func TestSegmentsAlone(t *testing.T) {
 		t.Errorf("transactional producers: %+v", r.Horsemen)
 	}
 }
+
+// What a dump and a histogram of Kafka 3.3.2 built with Scala 2.13 showed.
+func TestScala213(t *testing.T) {
+	h := Histogram{At: testNow, Total: Count{1, 40 << 20}, Classes: map[string]Count{classEntryLog: {5000, 240_000}, classBatchLog: {5000, 200_000},
+		"scala.collection.mutable.HashMap$Node": {14208, 454_656}, "scala.collection.mutable.Queue": {5000, 120_000}}}
+	if r := checkReport(t, &Evidence{At: testNow, Histograms: []Histogram{h}}); r.Heap.EntryBytes != 256 {
+		t.Errorf("an entry takes %.1f bytes, want 256", r.Heap.EntryBytes)
+	}
+}
