@@ -149,7 +149,7 @@ func (r *tailsRun) suspects(ctx context.Context) []stretch {
 			}
 		}
 		r.write(func(*evidence.Scan) { p.End = max(p.End, end) }) // what it may hold now
-		if from >= end { // nothing new, which is an answer too
+		if from >= end {                                          // nothing new, which is an answer too
 			r.counter(p).tail.From, r.counter(p).tail.To = end, end
 			continue
 		}
