@@ -64,6 +64,17 @@ func newPage(v *diagnose.Verdict) *page {
 			p.Who = append(p.Who, []string{v.Suspects[i].Name, s.What, s.Name, string(s.Confidence), s.Why})
 		}
 	}
+	if v.Life.Bounded == "" {
+		p.heap(v)
+	}
+	for i := range v.Remedies {
+		p.Remedies = append(p.Remedies, pageRemedy{v.Remedies[i], remedyParts(&v.Remedies[i])})
+	}
+	return p
+}
+
+// heap is left out where memory does not grow with producers.
+func (p *page) heap(v *diagnose.Verdict) {
 	for i := range v.Heap {
 		p.HeapLines = append(p.HeapLines, heapLine(&v.Heap[i]))
 	}
@@ -74,10 +85,6 @@ func newPage(v *diagnose.Verdict) *page {
 			p.Bomb = bombLine(v.Worst)
 		}
 	}
-	for i := range v.Remedies {
-		p.Remedies = append(p.Remedies, pageRemedy{v.Remedies[i], remedyParts(&v.Remedies[i])})
-	}
-	return p
 }
 
 func statusClass(s diagnose.Status) string {

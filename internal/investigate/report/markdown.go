@@ -81,6 +81,9 @@ func (m *markdown) row(cells []string) {
 }
 
 func (m *markdown) heap(v *diagnose.Verdict) {
+	if v.Life.Bounded != "" {
+		return
+	}
 	var rows [][]string
 	for i := range v.Heap {
 		rows = append(rows, []string{heapLine(&v.Heap[i])})

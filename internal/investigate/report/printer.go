@@ -45,7 +45,7 @@ const (
 )
 
 func (p *Printer) paint(colour, s string) string {
-	if !p.style.Colour || s == "" {
+	if !p.style.Colour || s == "" || colour == "" {
 		return s
 	}
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
@@ -128,25 +128,26 @@ func (p *Printer) Command(s string) {
 // takes.
 func (p *Printer) wrap(head string, width, gap int, text, colour string) {
 	hang := min(width+gap, p.style.Width/2)
-	var line strings.Builder
-	line.WriteString(head + strings.Repeat(" ", gap))
-	used, first := width+gap, true
+	before, used, first := head+strings.Repeat(" ", gap), width+gap, true
+	var words strings.Builder
+	flush := func() {
+		p.Line(strings.TrimRight(before+p.paint(colour, words.String()), " "))
+		words.Reset()
+	}
 	for _, word := range strings.Fields(Clean(text)) {
 		n := runes(word)
 		if !first && used+1+n > p.style.Width {
-			p.Line(strings.TrimRight(line.String(), " "))
-			line.Reset()
-			line.WriteString(strings.Repeat(" ", hang))
-			used, first = hang, true
+			flush()
+			before, used, first = strings.Repeat(" ", hang), hang, true
 		}
 		if !first {
-			line.WriteByte(' ')
+			words.WriteByte(' ')
 			used++
 		}
-		line.WriteString(p.paint(colour, word))
+		words.WriteString(word)
 		used, first = used+n, false
 	}
-	p.Line(strings.TrimRight(line.String(), " "))
+	flush()
 }
 
 // Table writes rows under a head, columns as wide as their widest cell up to cellMax.

@@ -58,7 +58,7 @@ func facts(p *Printer, v *diagnose.Verdict) {
 	p.Fact("births", birthsLine(&v.Births))
 	p.Fact("onset", onsetLine(&v.Onset))
 	p.Fact("an entry", lifeLine(&v.Life))
-	if v.Worst != nil {
+	if v.Worst != nil && v.Life.Bounded == "" {
 		p.Fact("heap", heapLine(v.Worst))
 	}
 	p.Line("")
@@ -185,7 +185,7 @@ func suspectRows(v *diagnose.Verdict) [][]string {
 // heap prints the table for heaps of an unknown size, and the bomb.
 func heap(p *Printer, v *diagnose.Verdict) {
 	h := v.Worst
-	if h == nil || len(h.Sizes) == 0 && h.BombBytes == 0 {
+	if h == nil || v.Life.Bounded != "" || len(h.Sizes) == 0 && h.BombBytes == 0 {
 		return
 	}
 	p.Section("Heap")
