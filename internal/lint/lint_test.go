@@ -77,7 +77,7 @@ func bans() []ban {
 		if test {
 			return false
 		}
-		for _, allowed := range []string{"internal/disk/", "internal/cli/", "internal/config/", "internal/investigate/autopsy/", "internal/investigate/", "internal/storm/", "internal/measure/", "bench/", "scripts/", "test/"} {
+		for _, allowed := range []string{"internal/disk/", "internal/cli/", "internal/config/", "internal/investigate/", "internal/storm/", "internal/measure/", "bench/", "scripts/", "test/"} {
 			if strings.Contains(path, allowed) {
 				return false
 			}
