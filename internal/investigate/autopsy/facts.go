@@ -40,6 +40,9 @@ func gather(e *Evidence) *facts {
 	return f
 }
 
+// ottla says that the remains are those of Ottla, not of a broker on a Java virtual machine.
+func (f *facts) ottla() bool { return len(f.e.Ottla) > 0 && f.hist == nil }
+
 // lastHistogram takes the latest look at the heap; of equal times the one with most objects.
 func (f *facts) lastHistogram() {
 	for i := range f.e.Histograms {
@@ -333,6 +336,10 @@ func (f *facts) heapSize() {
 // entryBytes is what one entry takes with its node, key, deque and batches: measured in a dump, or known by version.
 func (f *facts) entryBytes() {
 	h := &f.r.Heap
+	if f.ottla() {
+		h.EntryHow = "Ottla keeps entries on disk"
+		return
+	}
 	for i := range f.e.Dumps {
 		if b := f.e.Dumps[i].EntryBytes; b > 0 {
 			h.EntryBytes, h.EntryHow = b, "sizes of the objects in "+f.e.Dumps[i].Path

@@ -16,6 +16,9 @@ const (
 	classBatchJava = "org.apache.kafka.storage.internals.log.BatchMetadata"
 )
 
+// fileTime says that a histogram's time is that of its file.
+const fileTime = "time of the file"
+
 // histogramParser takes the lines of a text and keeps the histograms in it: what `jcmd PID GC.class_histogram` and `jmap
 // -histo` print, one after another if a loop appended them to one file.
 type histogramParser struct {
@@ -76,7 +79,7 @@ func (p *histogramParser) begin() {
 	case !p.printed.IsZero():
 		p.cur.At, p.cur.AtHow = p.printed, "printed before it"
 	case !p.fallback.IsZero():
-		p.cur.At, p.cur.AtHow = p.fallback, "time of the file"
+		p.cur.At, p.cur.AtHow = p.fallback, fileTime
 	}
 }
 

@@ -135,6 +135,14 @@ func TestTwoHistogramsGiveTheDate(t *testing.T) {
 	if r.Heap.UntilFull < want*0.99 || r.Heap.UntilFull > want*1.01 || !r.Heap.FullAt.After(testNow) || r.Level != diagnose.Storm {
 		t.Errorf("full in %.0f s at %s, want %.0f s: %s", r.Heap.UntilFull, r.Heap.FullAt, want, r.Level)
 	}
+	copied := *e
+	copied.Histograms = []Histogram{histogramAt(testNow, 560_000, 560_000, 300<<20), histogramAt(testNow.Add(-5*time.Second), 200_000, 200_000, 200<<20)}
+	for i := range copied.Histograms {
+		copied.Histograms[i].AtHow = fileTime
+	}
+	if c := checkReport(t, &copied); c.Heap.Known {
+		t.Errorf("two files copied one after the other gave a rate: %v", c.Heap.PerSecond)
+	}
 	// A tenth of that rate has a plateau that fits.
 	e.Given.HeapBytes = 64 << 30
 	if r = checkReport(t, e); r.Heap.UntilFull != -1 {

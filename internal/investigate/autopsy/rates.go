@@ -19,6 +19,10 @@ const (
 	onsetBlocks = 2
 	// idBlock is how many producer ids Kafka's controller gives a broker at a time (ProducerIdsBlock).
 	idBlock = 1000
+	// everMax is the highest producer id that is taken for the number of producers ever made.
+	everMax = 1 << 40
+	// fileTimesApart: the times of files that are closer tell when they were copied, in seconds.
+	fileTimesApart = 60
 	// heapUsable is the share of -Xmx that is in use when a broker does nothing but collect garbage.
 	heapUsable = 0.9
 	// growthSpan is the shortest time, in ms, that a date is projected from.
@@ -59,6 +63,9 @@ func (f *facts) births() {
 	}
 	if b.Ever = max(b.Ever, most); f.content.Entries > 0 {
 		b.Ever = max(b.Ever, f.content.PIDMax)
+	}
+	if b.Ever > everMax { // ids that do not count from 0
+		b.Ever = -1
 	}
 }
 
@@ -196,7 +203,7 @@ func (f *facts) growthOfHeap() {
 	}
 	first, last := hists[0], hists[len(hists)-1]
 	seconds := last.At.Sub(first.At).Seconds()
-	if seconds < 1 {
+	if seconds < 1 || seconds < fileTimesApart && first.AtHow == fileTime && last.AtHow == fileTime {
 		return
 	}
 	h := &f.r.Heap
@@ -224,13 +231,13 @@ func (f *facts) growthOfPartitions() {
 // sizes answers for the usual heaps where -Xmx is not known.
 func (f *facts) sizes() {
 	h := &f.r.Heap
-	if h.Max > 0 || h.Entries <= 0 {
+	if h.Max > 0 || h.Entries <= 0 || h.EntryBytes == 0 {
 		return
 	}
 	for _, gib := range []float64{1, 4, 6, 8, 16, 31} {
 		size := gib * (1 << 30)
 		row := diagnose.HeapSize{HeapMax: size, Share: h.Bytes / size, UntilFull: -1}
-		if h.Known && h.PerSecond > 0 {
+		if h.Known && h.PerSecond > 0 && h.projectable >= growthSpan {
 			row.UntilFull = max(0, (heapUsable*size-max(h.Bytes, float64(h.Used)))/(h.PerSecond*h.EntryBytes))
 		}
 		h.Sizes = append(h.Sizes, row)

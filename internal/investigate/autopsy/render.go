@@ -90,6 +90,11 @@ func (r *Report) facts() (out [][2]string) {
 	if r.Version.How != "" {
 		kafka += " (" + r.Version.How + ")"
 	}
+	if len(r.Evidence.Ottla) > 0 && len(r.Evidence.Histograms) == 0 {
+		add("version", "Ottla, in "+strings.Join(r.Evidence.Ottla, ", "))
+		add("entries", fmt.Sprintf("%s, on disk", report.Count(float64(max(0, r.Heap.Entries)))))
+		return out
+	}
 	add("version", kafka)
 	if r.Life.Rule != "" && r.Version.How != "" {
 		add("an entry", fmt.Sprintf("lives %s: %s", report.Seconds(r.Life.Seconds), r.Life.Rule))

@@ -205,7 +205,7 @@ func (f *facts) idempotent() diagnose.Horseman {
 func (f *facts) longLife() diagnose.Horseman {
 	h := diagnose.Horseman{ID: "H3", Name: "long life", Status: diagnose.NotChecked}
 	heap := &f.r.Heap
-	if len(f.e.Ottla) > 0 && f.hist == nil {
+	if f.ottla() {
 		h.Status, h.Sentence = diagnose.Absent, "Ottla keeps entries on disk and bounds what is in memory"
 		return h
 	}

@@ -51,9 +51,8 @@ func (f *facts) level() {
 	h := &f.r.Heap
 	fills := h.Share > shareFound || h.UntilFull >= 0 && h.UntilFull < fullSoon
 	recreated := f.horseman("H1").Status
-	ottla := len(f.e.Ottla) > 0 && f.hist == nil
 	switch {
-	case ottla:
+	case f.ottla():
 		f.r.Level = diagnose.Healthy
 	case h.Entries < 0 && !f.found("H4b") && !f.found("H5"):
 		f.r.Level = diagnose.Inconclusive
@@ -78,7 +77,7 @@ func (f *facts) level() {
 func (f *facts) sentence() {
 	h := &f.r.Heap
 	switch {
-	case len(f.e.Ottla) > 0 && f.hist == nil:
+	case f.ottla():
 		f.r.Sentence = "No danger: this is a data directory of Ottla, which keeps producers' entries on disk and only a bounded number of them in memory."
 		if f.found("H1") {
 			f.r.Sentence += " An application does make a new producer for every few records, though: " + f.where() + "."
@@ -201,10 +200,10 @@ func (f *facts) blind() {
 	add := func(source string, state evidence.State, why, matters string) {
 		f.r.Blind = append(f.r.Blind, diagnose.Blind{Source: source, State: state, Why: why, Matters: matters})
 	}
-	if f.r.Heap.Max == 0 {
+	if f.r.Heap.Max == 0 && !f.ottla() {
 		add("-Xmx", evidence.Skipped, "no input says how large the heap may be: --heap 6g", "the share of the heap, and the date when it is full")
 	}
-	if f.hist == nil {
+	if f.hist == nil && !f.ottla() {
 		add("heap", evidence.Skipped, "no histogram (jcmd PID GC.class_histogram) and no heap dump was given", "what else is on the heap")
 	}
 	if len(f.r.Suspects) == 0 && f.r.Heap.Entries > 0 {
@@ -213,7 +212,7 @@ func (f *facts) blind() {
 	if !f.direct && f.r.Heap.Entries > 0 {
 		add("entries", evidence.Skipped, "no entry was looked into: snapshots, segments or a heap dump show them", "how often a producer was used, producer ids, dates")
 	}
-	if !f.r.Heap.Known && f.r.Heap.Entries > 0 {
+	if !f.r.Heap.Known && f.r.Heap.Entries > 0 && !f.ottla() {
 		add("growth", evidence.Skipped, "one look at one moment: a second histogram an hour later gives the rate", "how fast it grows")
 	}
 	for i := range f.e.Dumps {
@@ -238,6 +237,8 @@ func (f *facts) ledger() {
 	}
 	if h.Entries >= 0 {
 		add("entries of producers", float64(h.Entries), "", h.Source, "")
+	}
+	if h.Entries >= 0 && h.EntryBytes > 0 {
 		add("bytes of one entry", h.EntryBytes, "bytes", h.EntryHow, "entry, node, key, deque, batches")
 		add("bytes of all entries", h.Bytes, "bytes", "computed", "entries x bytes of one")
 		add("share", h.Share, "share", "computed", "of "+h.ShareOf)

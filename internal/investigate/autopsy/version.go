@@ -67,6 +67,9 @@ func versionOf(e *Evidence) Version {
 		}
 	}
 	n := &narrowed{}
+	if len(e.Ottla) > 0 && len(e.Histograms) == 0 {
+		return Version{}
+	}
 	for i := range e.Histograms {
 		n.classes(e.Histograms[i].Classes)
 	}
