@@ -58,7 +58,7 @@ func askOffsets(ctx context.Context, s *step) error {
 		full := ps[:0]
 		for _, p := range ps {
 			switch {
-			case p.End >= 0 && p.Start == p.End:
+			case p.End == 0, p.End > 0 && p.Start == p.End:
 				p.Since = p.End
 			case p.End > 0:
 				full = append(full, p)

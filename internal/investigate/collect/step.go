@@ -110,10 +110,10 @@ func (s *step) progressed(done, total int) {
 // deselected says why the options leave this source out, or nothing.
 func (s *step) deselected() string {
 	switch o := &s.o; {
-	case s.src.always:
-		return ""
 	case o.CounterOnly && !s.src.level0:
 		return "not part of a level 0 sweep"
+	case s.src.always:
+		return ""
 	case len(o.Only) > 0 && !slices.Contains(o.Only, s.src.name):
 		return "switched off: not in --only"
 	case slices.Contains(o.Skip, s.src.name):
