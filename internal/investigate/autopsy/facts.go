@@ -105,7 +105,11 @@ func (f *facts) suspects() {
 }
 
 func (s *Suspect) pids(p *Producers, how string) {
-	if p == nil || p.Entries == 0 || s.PIDHow != "" {
+	if p == nil || p.Entries == 0 {
+		return
+	}
+	if s.PIDHow != "" { // a sample may have missed the ends
+		s.PIDMin, s.PIDMax = min(s.PIDMin, p.PIDMin), max(s.PIDMax, p.PIDMax)
 		return
 	}
 	s.PIDMin, s.PIDMax, s.PIDHow = p.PIDMin, p.PIDMax, how

@@ -277,7 +277,7 @@ func (r *reader) file(f *file, walked bool) error {
 func (r *reader) recognised(f *file, head []byte, walked bool) error {
 	switch f.kind {
 	case KindText:
-		return r.text(f)
+		return r.text(f, walked)
 	case KindDump:
 		return r.dump(f)
 	case KindMetadata:

@@ -227,12 +227,13 @@ func TestOttlaIsNoDanger(t *testing.T) {
 func TestWalk(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, []byte("x"), dir, "a-0", "00000000000000000000.index")
+	writeFile(t, []byte("broker.id=1\n"), dir, "server.properties")
 	writeFile(t, fixture(t, "4.3.1", "orders-0", "00000000000000000400.snapshot"), dir, "a-0", "00000000000000000400.snapshot")
 	if err := os.Symlink(dir, filepath.Join(dir, "loop")); err != nil {
 		t.Skip("no symbolic links here")
 	}
 	e := readAll(t, dir)
-	if n := e.Inputs[0].Files; n[KindAccessory] != 1 || n[KindSnapshot] != 1 || len(n) != 2 {
+	if n := e.Inputs[0].Files; n[KindAccessory] != 1 || n[KindSnapshot] != 1 || n[KindText] != 1 || len(n) != 3 || len(e.Problems) != 0 {
 		t.Errorf("%v", n)
 	}
 }

@@ -15,7 +15,7 @@ import (
 const lineBytesMax = 16 << 10
 
 // text reads a text file: histograms, logs of a broker or controller, logs of the garbage collector, in any order.
-func (r *reader) text(f *file) error {
+func (r *reader) text(f *file, walked bool) error {
 	h, err := f.open()
 	if err != nil {
 		r.problem(f.path, "%v", err)
@@ -37,7 +37,7 @@ func (r *reader) text(f *file) error {
 	r.out.Histograms = append(r.out.Histograms, hists[:min(len(hists), HistogramsMax-len(r.out.Histograms))]...)
 	if log.told() {
 		r.out.Logs = append(r.out.Logs, *log)
-	} else if len(hists) == 0 {
+	} else if len(hists) == 0 && !walked {
 		r.problem(f.path, "a text in which nothing was recognised: no histogram, no line of a broker or garbage collector")
 	}
 	return nil
