@@ -114,7 +114,8 @@ func (f *investigateFlags) addScan(cmd *cobra.Command) {
 	p.StringVar(&f.heap, "heap", "", "-Xmx of each broker, as in 6g: no protocol tells it")
 	p.StringVar(&o.Given.Version, "kafka-version", "", "Kafka's version, as in 3.6.2, where you know better than the APIs tell")
 	p.BoolVar(&o.Given.CompactHeaders, "compact-headers", false, "brokers run with -XX:+UseCompactObjectHeaders")
-	p.Int64Var(&o.BytesMax, "max-bytes", collect.DefaultBytesMax, "read at most so many bytes")
+	o.BytesMax = collect.DefaultBytesMax
+	p.Var((*sizeValue)(&o.BytesMax), "max-bytes", "read at most so many bytes, as in 64m")
 	p.Int64Var(&o.RequestsMax, "max-requests", collect.DefaultRequestsMax, "send at most so many requests")
 	p.DurationVar(&o.TimeMax, "max-time", collect.DefaultTimeMax, "end after so long with what was seen")
 	p.DurationVar(&o.Timeout, "timeout", collect.DefaultTimeout, "how long to wait for one answer")
@@ -287,7 +288,7 @@ func (f *investigateFlags) plan(cmd *cobra.Command, env *Env) error {
 	if f.output == outputJSON {
 		return printJSON(w, plan)
 	}
-	fmt.Fprintf(w, "%d brokers, %d topics, %d partitions. At most %s and %d requests in all:\n\n", plan.Brokers, plan.Topics, plan.Partitions, size(plan.BytesMax), plan.RequestsMax)
+	fmt.Fprintf(w, "Brokers: %d, topics: %d, partitions: %d. At most %s and %d requests in all:\n\n", plan.Brokers, plan.Topics, plan.Partitions, size(plan.BytesMax), plan.RequestsMax)
 	var rows [][]string
 	for _, p := range plan.Steps {
 		row := []string{p.Source, fmt.Sprint(p.Requests), size(p.Bytes), p.Permissions, p.What}
@@ -298,6 +299,27 @@ func (f *investigateFlags) plan(cmd *cobra.Command, env *Env) error {
 	}
 	return table(w, []string{"SOURCE", "REQUESTS", "BYTES", "PERMISSIONS", "WHAT"}, rows)
 }
+
+// sizeValue is a flag that takes bytes, as -Xmx does.
+type sizeValue int64
+
+// Set implements pflag.Value.
+func (v *sizeValue) Set(text string) error {
+	n, err := autopsy.ParseSize(text)
+	*v = sizeValue(n)
+	return err
+}
+
+// String implements pflag.Value.
+func (v *sizeValue) String() string {
+	if n := int64(*v); n > 0 && n%(1<<20) == 0 {
+		return fmt.Sprintf("%dm", n>>20)
+	}
+	return fmt.Sprint(int64(*v))
+}
+
+// Type implements pflag.Value.
+func (v *sizeValue) Type() string { return "size" }
 
 // size is a number of bytes for people.
 func size(n int64) string {

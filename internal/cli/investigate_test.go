@@ -56,7 +56,8 @@ func TestInvestigateUsage(t *testing.T) {
 		{"--fail-on tuesdays", "--fail-on"},
 		{"--only tea-leaves", "no source"},
 		{"--skip tea-leaves", "no source"},
-		{"--max-bytes 0", "above 0"},
+		{"--max-bytes 0", "size"},
+		{"--max-requests 0", "above 0"},
 		{"--no-such-flag", "no-such-flag"},
 		{"payments", "no arguments"},
 		{"-o json --markdown", "choose one"},
@@ -169,8 +170,8 @@ func TestInvestigateOutputs(t *testing.T) {
 
 func TestInvestigateDryRun(t *testing.T) {
 	addr := fakeCluster(t)
-	code, out, errs := command(t, nil, "investigate", "-X", "brokers="+addr, "--dry-run", "--skip", "counter")
-	if code != exitOK || !strings.Contains(out, "2 brokers, 1 topics, 4 partitions") || !strings.Contains(out, "DESCRIBE on Topic") || !strings.Contains(out, "switched off") {
+	code, out, errs := command(t, nil, "investigate", "-X", "brokers="+addr, "--dry-run", "--skip", "counter", "--max-bytes", "64m")
+	if code != exitOK || !strings.Contains(out, "Brokers: 2, topics: 1, partitions: 4. At most 64.0 MiB") || !strings.Contains(out, "DESCRIBE on Topic") || !strings.Contains(out, "switched off") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 	code, out, errs = command(t, nil, "investigate", "-X", "brokers="+addr, "--dry-run", "-o", "json")
