@@ -16,11 +16,11 @@ import (
 // are the stylesheet's business.
 const (
 	chartWidth, chartHeight = 640, 260
-	left, right             = 78, 16
+	left, right             = 96, 16
 	top, bottom             = 14, 34
 	ticks                   = 4 // of values, about
 	timeTicks               = 3 // their labels must fit beside each other on a phone
-	barHeight               = 26
+	barHeight               = 32
 	barsMax                 = 12
 )
 
@@ -239,15 +239,15 @@ func bars(title string, names []string, values []float64, label func(float64) st
 	if most <= 0 {
 		return ""
 	}
-	const names0, nameRunes = 190, 28
+	const names0, nameRunes = 236, 21
 	var s svg
-	s.begin(len(names)*barHeight+8, title)
+	s.begin(len(names)*barHeight+12, title)
 	width := scale{0, most, 0, chartWidth - names0 - 90}
 	for i, name := range names {
 		y := float64(i*barHeight) + 4
-		s.text("name", "end", names0-8, y+17, cut(Clean(name), nameRunes))
-		s.rect("bar", names0, y+3, width.of(values[i]), barHeight-8)
-		s.text("value", "start", names0+width.of(values[i])+6, y+17, label(values[i]))
+		s.text("name", "end", names0-8, y+20, cut(Clean(name), nameRunes))
+		s.rect("bar", names0, y+4, width.of(values[i]), barHeight-8)
+		s.text("value", "start", names0+width.of(values[i])+6, y+20, label(values[i]))
 	}
 	return s.end()
 }

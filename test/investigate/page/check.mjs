@@ -88,7 +88,7 @@ try {
       check(`${name}: nothing leaves the screen`, some(seen.overflow));
       if (pictures) {
         mkdirSync(pictures, { recursive: true });
-        await page.screenshot({ path: join(pictures, `report-${device}-${colorScheme}.png`), fullPage: device === "desk", animations: "disabled" });
+        await page.screenshot({ path: join(pictures, `report-${device}-${colorScheme}.png`), fullPage: device === "desk" && colorScheme === "light", animations: "disabled" });
       }
       await page.close();
     }
@@ -116,7 +116,7 @@ async function drawTerminal(text, path) {
   const styles = { 1: "font-weight:700", 2: "opacity:.65", 31: "color:#ff7b72", 32: "color:#7ee787", 33: "color:#e3b341", 36: "color:#79c0ff" };
   const html = text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)
     .replace(/\x1b\[([\d;]*)m/g, (_, codes) => codes === "0" || codes === "" ? "</span>" : `<span style="${codes.split(";").map((c) => styles[c] ?? "").join(";")}">`);
-  const page = await browser.newPage({ viewport: { width: 980, height: 400 }, deviceScaleFactor: 1.5 });
+  const page = await browser.newPage({ viewport: { width: 980, height: 400 }, deviceScaleFactor: 1 });
   await page.setContent(`<body style="margin:0;background:#0d1117"><pre style="margin:0;padding:18px;color:#e6edf3;font:14px/1.4 'Liberation Mono','DejaVu Sans Mono',monospace">${html}</pre></body>`);
   await page.screenshot({ path, fullPage: true });
   await page.close();
