@@ -145,22 +145,46 @@ func (p *pagePrinter) flush() {
 	p.prose, p.item = nil, false
 }
 
+// table prints columns, or a list if they would be wider than a page.
 func (p *pagePrinter) table() {
+	rows := p.rows
+	p.rows = nil
 	var widths []int
-	for _, row := range p.rows {
+	total := 0
+	for _, row := range rows {
 		for i, c := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+			if n := utf8.RuneCountInString(c); n > widths[i] {
+				total, widths[i] = total+n-widths[i], n
+			}
 		}
 	}
-	for _, row := range p.rows {
+	if total+2*len(widths) > explainWidth {
+		p.list(rows)
+		return
+	}
+	for _, row := range rows {
 		var out strings.Builder
 		for i, c := range row {
 			out.WriteString("  " + c + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)))
 		}
 		fmt.Fprintln(p.w, strings.TrimRight(out.String(), " "))
 	}
-	p.rows = nil
+}
+
+// list prints each row as "- first: second; heading of the third: third".
+func (p *pagePrinter) list(rows [][]string) {
+	for _, row := range rows[1:] {
+		text := "- " + row[0] + ":"
+		for i, c := range row[1:] {
+			if i > 0 && i+1 < len(rows[0]) {
+				text += "; " + rows[0][i+1] + ":"
+			}
+			text += " " + c
+		}
+		p.item, p.prose = true, strings.Fields(text)
+		p.flush()
+	}
 }

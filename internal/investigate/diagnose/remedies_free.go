@@ -174,6 +174,9 @@ func (t *treatment) plateau(target time.Duration) string {
 	s := fmt.Sprintf("broker %d then holds %s of leaked entries instead of %s", h.Broker, bytesOf(bytes), bytesOf(h.Plateau))
 	if h.HeapMax > 0 {
 		s += ", " + percent(bytes/h.HeapMax) + " of its heap"
+		if bytes > shareFound*h.HeapMax {
+			s += ", which is still too much: throttle as well"
+		}
 	}
 	return s + "."
 }

@@ -46,7 +46,7 @@ var libraries = []struct {
 }{
 	{"Spring Kafka", []string{"spring"}, "on by default with kafka-clients 3.0.1, 3.1.1, 3.2 and later"},
 	{"Flink", []string{"flink"}, "on by default with kafka-clients 3.0.1, 3.1.1, 3.2 and later"},
-	{"Python", []string{"confluent-kafka-python", "aiokafka", "kafka-python", "python"}, "off by default"},
+	{"Python", []string{"confluent-kafka-python", "aiokafka", "kafka-python", "python"}, "off by default, except in kafka-python 3.0 and later"},
 	{".NET", []string{"confluent-kafka-dotnet", "dotnet", ".net", "csharp"}, "off by default"},
 	{"Node.js", []string{"kafkajs", "confluent-kafka-javascript", "node-rdkafka", "@platformatic/kafka", "node"}, "off by default"},
 	{"Ruby", []string{"ruby", "karafka", "waterdrop"}, "off by default"},
