@@ -52,8 +52,12 @@ func askOffsets(ctx context.Context, s *step) error {
 			led[p.Leader] = append(led[p.Leader], p)
 		}
 	}
-	s.askAt(ctx, led, latest, func(p *evidence.Partition, offset, _ int64) { p.End = offset })
-	s.askAt(ctx, led, earliest, func(p *evidence.Partition, offset, _ int64) { p.Start = offset })
+	s.askAt(ctx, led, latest, func(p *evidence.Partition, offset, _ int64) { p.End = max(offset, -1) })
+	s.askAt(ctx, led, earliest, func(p *evidence.Partition, offset, _ int64) {
+		if p.Start = max(offset, -1); p.End >= 0 {
+			p.Start = min(p.Start, p.End) // all that was there when the end was asked may be gone by now
+		}
+	})
 	for id, ps := range led { // an empty partition has no time to look up
 		full := ps[:0]
 		for _, p := range ps {
