@@ -53,3 +53,22 @@ func TestSetsCountLiveEntries(t *testing.T) {
 		t.Errorf("%+v", v.Horsemen[0])
 	}
 }
+
+// TestRecordsCountLiveEntries: without DescribeProducers (before 2.8) the records of a topic that only ever had newborn producers count them,
+// whatever the rate was meanwhile; where the topic is older than the leak they do not.
+func TestRecordsCountLiveEntries(t *testing.T) {
+	s := stormScan()
+	s.Sets, s.Clock = nil, nil
+	v := Diagnose(s)
+	if got := v.Suspects[0]; got.LiveBound <= 0 || math.Abs(float64(got.Live)/float64(got.LiveBound)-1) > 0.05 {
+		t.Errorf("%d live by %s, want about %d", got.Live, got.LiveSource, got.LiveBound)
+	}
+	s = stormScan()
+	s.Sets = nil
+	for i := range s.Topics {
+		s.Topics[i].FirstTime = s.Ended.Add(-1000 * time.Hour).UnixMilli()
+	}
+	if v = Diagnose(s); !v.Onset.Known || v.Suspects[0].LiveSource != "computed: rate x min(age, life)" {
+		t.Errorf("onset known: %v; %d live by %s, want by rate", v.Onset.Known, v.Suspects[0].Live, v.Suspects[0].LiveSource)
+	}
+}

@@ -79,6 +79,10 @@ func (f *findings) live(t *topicFacts) liveEntries {
 		out.source = evidence.SourceSets
 		return out
 	}
+	if density := f.entriesPerRecord(t); density > 0 && out.bound >= 0 {
+		out.count, out.source = finite(out.bound*density), evidence.SourceOffsets+": records since the state's life x producers a record"
+		return out
+	}
 	if t.entries > 0 {
 		out.count = finite(t.entries * math.Min(f.leakAge(t), t.stay))
 		out.source = "computed: rate x min(age, life)"
@@ -89,6 +93,35 @@ func (f *findings) live(t *topicFacts) liveEntries {
 	}
 	return out
 }
+
+// entriesPerRecord is how many entries a record of the topic stands for, where nearly all of its traffic is newborn and always was: then
+// records count producers better than a rate, which varies. 0 where that is not so: a topic that was written to before the leak
+// began may hold records of a healthy time.
+func (f *findings) entriesPerRecord(t *topicFacts) float64 {
+	if t.share < allNewborn || t.offsets <= 0 {
+		return 0
+	}
+	begun := 0.0 // not known: as old as can be
+	if t.topic != nil {
+		begun = float64(t.topic.FirstTime)
+	}
+	life := float64(f.scan.Ended.UnixMilli()) - t.stay*1000
+	if f.kink.known && f.kink.at > life && begun < f.kink.at-1000*onsetSlackSeconds {
+		return 0
+	}
+	entries := int64(0)
+	for i := range t.producers {
+		entries += int64(max(1, t.producers[i].partitions))
+	}
+	return math.Min(float64(entries+t.leftOut)/t.offsets, 1)
+}
+
+const (
+	// allNewborn is the share of newborn producers from which on a topic's records are those of the leak.
+	allNewborn = 0.9
+	// onsetSlackSeconds: a topic whose first record is this much older than the onset was there before it.
+	onsetSlackSeconds = 600
+)
 
 // carriedOn is what a set has become by the end of the scan: a storm goes on while the other sources are asked.
 func (f *findings) carriedOn(t *topicFacts, set *evidence.ProducerSet) float64 {
