@@ -55,24 +55,57 @@ syntax() { # FILE: bash reads it; it stops at errors; nothing in it comes from o
   ! grep -nP '(?<!")\$[0-9@*](?!")\s' "$1" | grep -vE 'case|local|\(\(|=\$[0-9]|^\d+:\s*#' || { echo "an argument is not quoted"; return 1; }
 }
 
-# The gate passes on what the test and the verdict say.
+# The gate passes on what the test, the counter and the verdict say. The ottla here is none: it gives the ids in $dir/ids, one scan a line.
 gate() {
-  local dir code got
+  local dir
   dir=$(mktemp -d)
-  printf '#!/usr/bin/env bash\necho "$*" >"%s/args"\nexit "${VERDICT}"\n' "$dir" >"$dir/ottla"
+  cat >"$dir/ottla" <<EOF
+#!/usr/bin/env bash
+echo "\$*" >>"$dir/calls"
+case "\$*" in
+  *"--only counter"*)
+    while [ "\$1" != --record ]; do shift; done
+    head -n 1 "$dir/ids" >"\$2"
+    sed -i 1d "$dir/ids"
+    ;;
+  *) exit \$VERDICT ;;
+esac
+EOF
   chmod +x "$dir/ottla"
-  for code in 0 1 2 4 64; do
-    got=0
-    VERDICT=$code OTTLA=$dir/ottla GATE_OUT="$dir/a b" bash "$deploy/ci-gate/gate.sh" kafka.example.com:9092 true 2>"$dir/err" || got=$?
-    [ $got = $code ] || { echo "verdict $code became $got"; return 1; }
-    case $code in 1 | 2) grep -q leaks "$dir/err" || { echo "nothing is said"; return 1; } ;; esac
-  done
-  grep -q -- '--bootstrap kafka.example.com:9092 .*--fail-on armed' "$dir/args" || { cat "$dir/args"; return 1; }
-  rm "$dir/args"
-  got=0
-  VERDICT=0 OTTLA=$dir/ottla GATE_OUT=$dir bash "$deploy/ci-gate/gate.sh" kafka.example.com:9092 bash -c 'exit 7' || got=$?
-  [ $got = 7 ] && [ ! -e "$dir/args" ] || { echo "the test's own failure became $got"; return 1; }
+  try() { # WANT VERDICT FIRST_AFTER command...
+    local want=$1 verdict=$2 got=0 first=$3
+    shift 3
+    printf '{"counter":[{"pid":6},{"pid":7}]}\n{"counter":[{"pid":%s},{"pid":9999}]}\n' "$first" >"$dir/ids"
+    VERDICT=$verdict OTTLA=$dir/ottla GATE_OUT="$dir/a b" bash "$deploy/ci-gate/gate.sh" kafka.example.com:9092 "$@" 2>"$dir/err" || got=$?
+    [ $got = "$want" ] || { echo "verdict $verdict, ids from $first: $got, not $want"; cat "$dir/err"; return 1; }
+  }
+  try 0 0 8 true && try 0 0 28 true && try 1 0 29 true && try 1 1 8 true && try 2 2 8 true && try 4 4 8 true && try 64 64 8 true || return 1
+  grep -q -- '--bootstrap kafka.example.com:9092 .*--fail-on armed' "$dir/calls" || { cat "$dir/calls"; return 1; }
+  rm "$dir/calls"
+  try 7 0 8 bash -c 'exit 7' || return 1
+  ! grep -q -- '--fail-on armed' "$dir/calls" || { echo "the cluster is judged though the test failed"; return 1; }
+  sed -i 's/head -n 1 .*/echo "{}" >"$2"/' "$dir/ottla" # the counter is denied
+  try 3 0 8 true || return 1
   rm -rf "$dir"
+}
+
+# The same with a real one, against a broker: one producer passes, 300 do not.
+gate_live() {
+  local dir ottla pid code=0 port=${PORT:-21599}
+  dir=$(mktemp -d)
+  ottla=$dir/ottla
+  (cd "$deploy/.." && CGO_ENABLED=0 timeout 600 go build -o "$ottla" ./cmd/ottla) || return 1
+  "$ottla" serve --data "$dir/data" --listen "127.0.0.1:$port" --http off >"$dir/log" 2>&1 &
+  pid=$!
+  # shellcheck disable=SC2064
+  trap "kill $pid 2>/dev/null; wait $pid 2>/dev/null; rm -rf '$dir'; trap - RETURN" RETURN
+  for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break || sleep 0.1; done
+  "$ottla" topic create audit --bootstrap "127.0.0.1:$port" || return 1
+  export OTTLA=$ottla GATE_OUT=$dir GATE_INTERVAL=1s
+  bash "$deploy/ci-gate/gate.sh" "127.0.0.1:$port" bash -c "seq 1000 | '$ottla' produce audit --bootstrap 127.0.0.1:$port" || { echo "one producer does not pass: $?"; return 1; }
+  [ -s "$dir/investigate.html" ] || { echo "no report"; return 1; }
+  bash "$deploy/ci-gate/gate.sh" "127.0.0.1:$port" "$ottla" storm --bootstrap "127.0.0.1:$port" --mode fast --max-producers 300 --keep --quiet || code=$?
+  [ $code = 1 ] || [ $code = 2 ] || { echo "300 producers pass: $code"; return 1; }
 }
 
 # What is granted is exactly what is used, and taken back again.
@@ -107,5 +140,6 @@ check "dashboard against Grafana's types" grafana
 check "manifests against Kubernetes' types" kubernetes
 for file in "$deploy"/*.sh "$deploy"/*/*.sh; do check "syntax of ${file#"$deploy"/}" syntax "$file"; done
 check "the gate passes on verdicts" gate
+check "the gate against a broker" gate_live
 check "access rules: what is used, no more" acls
 exit $failed
