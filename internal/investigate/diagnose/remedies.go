@@ -156,8 +156,8 @@ func (t *treatment) prevent() []Remedy {
 		Check:   "deploy/test.sh proves that the rules fire on a leak and keep quiet on a rolling restart",
 	}, {
 		ID: "R4-gate", Kind: kindPrevent, Title: "let the build of an application fail when its test run leaks producers",
-		Command: "ottla investigate --bootstrap TEST-CLUSTER:9092 --fail-on armed",
-		Why:     "deploy/ci-gate has the step for GitHub Actions, GitLab and a plain shell; it wants the test cluster's address",
+		Command: "gate.sh TEST-CLUSTER:9092 THE-INTEGRATION-TEST",
+		Why:     "deploy/ci-gate/gate.sh counts the producers that a test run makes; steps for GitHub Actions and GitLab lie beside it",
 		Check:   "exit code 0; 1 or 2 when each test record makes a producer",
 	}}
 	if !t.immortal || !t.kafka() {

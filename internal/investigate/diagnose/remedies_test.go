@@ -292,7 +292,7 @@ func bash(t *testing.T, id, command string) {
 		return // a line of server.properties
 	}
 	dir := t.TempDir()
-	script := "kafka-configs.sh() { :; }; kafka-topics.sh() { :; }; kafka-acls.sh() { :; }; kafka-delete-records.sh() { :; }; rpk() { :; }; kubectl() { :; }; ottla() { :; }\n" + command
+	script := "kafka-configs.sh() { :; }; kafka-topics.sh() { :; }; kafka-acls.sh() { :; }; kafka-delete-records.sh() { :; }; rpk() { :; }; kubectl() { :; }; ottla() { :; }; gate.sh() { :; }\n" + command
 	run := exec.Command("bash", "-euc", script)
 	run.Dir = dir
 	if out, err := run.CombinedOutput(); err != nil || len(out) > 0 {
