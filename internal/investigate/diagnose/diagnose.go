@@ -154,7 +154,7 @@ type StateLife struct {
 	Source  string  `json:"source"`
 	// TrimmingHelps: below 2.4, deleting records frees their producers.
 	TrimmingHelps bool `json:"trimming_helps"`
-	// Unbounded is set where the broker's memory does not grow with entries (Ottla), or it bounds by forgetting (Redpanda).
+	// Bounded is set where the broker's memory does not grow with entries (Ottla), or it bounds by forgetting (Redpanda).
 	Bounded string `json:"bounded,omitempty"`
 }
 
@@ -280,7 +280,7 @@ type Fix struct {
 	Stopped bool `json:"births_stopped"`
 	Falling bool `json:"entries_falling"`
 	Exit    int  `json:"exit"` // 0: the fix works; 1: not yet to be seen; 2: it does not; 3: cannot tell
-	// Predicted and Measured are live entries, in the order of the scans.
+	// Points are the live entries, in the order of the scans.
 	Points []FixPoint `json:"points"`
 	Done   time.Time  `json:"done"` // when the last leaked entry is gone, if it goes on so
 }

@@ -198,6 +198,11 @@ func (f *findings) coverage() float64 {
 	return c.of()
 }
 
+// leaks: some topic leaks for sure, producers or transactional ids.
+func (f *findings) leaks() bool {
+	return slices.ContainsFunc(f.ranked, func(t *topicFacts) bool { return t.leak == realLeak || t.churn })
+}
+
 // leaking are the topics that leak for sure.
 func (f *findings) leaking() (out []*topicFacts) {
 	for _, t := range f.ranked {

@@ -25,6 +25,7 @@ type reading struct {
 	source    string
 	lastBirth int64
 	life      float64
+	unseen    bool // a suspect topic that is written to was not sampled, and the counter does not stand in for it
 }
 
 // verifyFix predicts the live entries from the first scan and compares. After births stop, those entries are alive whose last write
@@ -57,7 +58,7 @@ func verifyFix(scans []*evidence.Scan) *Fix {
 		if i > 0 {
 			f = examine(s)
 		}
-		rs = append(rs, read(f, first.ranked))
+		rs = append(rs, read(f, first, first.ranked))
 	}
 	comparable(rs)
 	p := predictor(first, rs)
@@ -81,7 +82,7 @@ func mismatch(scans []*evidence.Scan) string {
 }
 
 // read sums up the suspect topics as one scan saw them, leaking or not.
-func read(f *findings, suspects []*topicFacts) reading {
+func read(f, first *findings, suspects []*topicFacts) reading {
 	r := reading{f: f, at: f.scan.Ended, life: f.life.Seconds, measured: true}
 	seen := 0
 	for _, t := range suspects {
@@ -90,6 +91,7 @@ func read(f *findings, suspects []*topicFacts) reading {
 			if len(f.partitions[t.name]) == 0 {
 				continue // the topic was deleted, and its entries with it
 			}
+			r.unseen = r.unseen || !f.silentSince(first, t.name)
 			now = &topicFacts{topicSample: &topicSample{name: t.name, at: r.at.UnixMilli(), partitions: t.partitions, replicas: t.replicas}, stay: f.life.Seconds}
 		} else {
 			seen++
@@ -113,9 +115,23 @@ func read(f *findings, suspects []*topicFacts) reading {
 		}
 	}
 	if seen == 0 && f.counter.known {
-		r.births = f.counter.perSecond
+		r.births, r.unseen = f.counter.perSecond, false
 	}
 	return r
+}
+
+// silentSince: nothing was written to a topic since an earlier scan, or within the state's life.
+func (f *findings) silentSince(first *findings, topic string) bool {
+	ends := map[int32]int64{}
+	for _, p := range first.partitions[topic] {
+		ends[p.Index] = p.End
+	}
+	for _, p := range f.partitions[topic] {
+		if end, known := ends[p.Index]; p.Bound() != 0 && (!known || p.End < 0 || p.End != end) {
+			return false
+		}
+	}
+	return true
 }
 
 // comparable makes all readings count in one way: exact sets in one scan and offsets in another differ by what is no producer.
@@ -178,19 +194,19 @@ func (p *prediction) at(r reading) float64 {
 
 // gone is when the last entry goes, with the life of the last reading.
 func (p *prediction) gone(r reading) time.Time {
-	return time.UnixMilli(int64((p.stopped + r.life + checkInterval.Seconds()) * 1000)).UTC()
+	return momentOf((p.stopped + r.life + checkInterval.Seconds()) * 1000)
 }
 
 // starts is when the first entry goes.
 func (p *prediction) starts(r reading) time.Time {
-	return time.UnixMilli(int64((p.onset + r.life) * 1000)).UTC()
+	return momentOf((p.onset + r.life) * 1000)
 }
 
 func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
 	// Sentences name the largest suspect only; the numbers are those of all.
 	last, before := rs[len(rs)-1], rs[0]
 	rate0 := before.births
-	known := len(last.f.topics) > 0 || last.f.counter.known
+	known := !last.unseen && (len(last.f.topics) > 0 || last.f.counter.known)
 	fix.Stopped = known && last.births <= math.Max(fixStopped*rate0, 0) && !math.IsInf(p.stopped, 1)
 	predicted := p.at(last)
 	highest := before.entries
@@ -207,9 +223,9 @@ func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
 	switch {
 	case !known && fix.Falling:
 		fix.Exit = 1
-		fix.Sentence = fmt.Sprintf("The live entries of %s fell from %s to %s, as they would if it got no new producers; neither topics nor the counter could be read to confirm it.", name, count(highest), count(last.entries))
+		fix.Sentence = fmt.Sprintf("The live entries of %s fell from %s to %s, as they would if it got no new producers; neither its batches nor the counter could be read to confirm it.", name, count(highest), count(last.entries))
 	case !known:
-		fix.Exit, fix.Sentence = 3, "Cannot tell: the last scan could read neither topics nor the counter."
+		fix.Exit, fix.Sentence = 3, "Cannot tell: the last scan could read neither "+name+" nor the counter."
 	case fix.Stopped && first.life.Bounded != "":
 		fix.Exit, fix.Sentence = 0, fmt.Sprintf("The fix works: %s gets no new producers any more.", name)
 	case fix.Stopped && !last.measured:

@@ -75,6 +75,18 @@ func TestVerifyFix(t *testing.T) {
 	uncounted := blind(cured.scan(t0.Add(3 * time.Hour)))
 	uncounted = deny(uncounted, evidence.SourceOffsets)
 	uncounted.Sets = nil
+	// elsewhere: the suspect topic was not sampled, another one was.
+	elsewhere := func(s *evidence.Scan) *evidence.Scan {
+		s.Tails = s.Tails[:1]
+		s.Tails[0].Topic, s.Tails[0].Producers = "other", nil
+		s.Counter, s.Clock = nil, nil
+		return s
+	}
+	unread := elsewhere(sick.scan(t0.Add(3 * time.Hour)))
+	unread.Sets = nil
+	if fix := VerifyFix([]*evidence.Scan{sick.scan(t0), elsewhere(cured.scan(t0.Add(8 * time.Hour)))}); fix.Exit != 0 || !fix.Stopped {
+		t.Errorf("not sampled because nothing was written: %d %s", fix.Exit, fix.Sentence)
+	}
 	for _, c := range []struct {
 		name             string
 		scans            []*evidence.Scan
@@ -94,6 +106,8 @@ func TestVerifyFix(t *testing.T) {
 		{"wrong order", []*evidence.Scan{sick.scan(t0), cured.scan(t0)}, 3, false, false, "not later"},
 		{"never sick", []*evidence.Scan{traps["plain"](1), traps["plain"](1)}, 3, false, false, "Cannot tell"},
 		{"blind afterwards but for sets", []*evidence.Scan{sick.scan(t0), blind(cured.scan(t0.Add(3 * time.Hour)))}, 1, false, true, "as they would"},
+		{"not sampled afterwards, goes on", []*evidence.Scan{sick.scan(t0), elsewhere(sick.scan(t0.Add(3 * time.Hour)))}, 3, false, false, "neither t nor the counter"},
+		{"not sampled nor counted afterwards, goes on", []*evidence.Scan{sick.scan(t0), unread}, 3, false, false, "neither t nor the counter"},
 		{"blind afterwards", []*evidence.Scan{sick.scan(t0), uncounted}, 3, false, false, "could read neither"},
 	} {
 		fix := VerifyFix(c.scans)

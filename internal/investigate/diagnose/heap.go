@@ -131,26 +131,26 @@ func (f *findings) loads() map[int32]*load {
 			}
 		}
 	}
-	// Entries of topics that do not leak count too, as far as they were counted.
+	f.countedToo(at)
+	return out
+}
+
+// countedToo adds the entries of topics that do not leak, as far as they were counted.
+func (f *findings) countedToo(at func(id int32) *load) {
+	replicas := make(map[partitionKey][]int32, len(f.scan.Partitions))
+	for i := range f.scan.Partitions {
+		p := &f.scan.Partitions[i]
+		replicas[partitionKey{p.Topic, p.Index}] = p.Replicas
+	}
 	for key, set := range f.sets {
 		if t := f.byName[key.topic]; t != nil && (t.leak != noLeak || t.churn) {
 			continue
 		}
-		for _, id := range f.replicasOf(key) {
+		for _, id := range replicas[key] {
 			l := at(id)
 			l.now, l.bytes = l.now+float64(set.Producers), l.bytes+float64(set.Producers)*entryBytes(f.version.taken(), batchesRemembered, f.heapMax, f.scan.Given.CompactHeaders)
 		}
 	}
-	return out
-}
-
-func (f *findings) replicasOf(key partitionKey) []int32 {
-	for _, p := range f.partitions[key.topic] {
-		if p.Index == key.index {
-			return p.Replicas
-		}
-	}
-	return nil
 }
 
 // liveIn is the entries of one partition: its own set, or its part of the topic's.

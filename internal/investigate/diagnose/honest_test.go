@@ -209,3 +209,50 @@ func TestGolden(t *testing.T) {
 		return b.String()
 	})
 }
+
+// TestOthersHideNoStorm: what other applications write to the leaking topic, without idempotence, makes the leak no smaller.
+func TestOthersHideNoStorm(t *testing.T) {
+	h := newHistory(3, 3)
+	h.topic("orders", 4)
+	ev := h.leak("orders", 50, ago(10*time.Minute), 1, 1)
+	for at := ago(10 * time.Minute); at.Before(h.now.Add(25 * time.Second)); at = at.Add(10 * time.Millisecond) {
+		ev = append(ev, event{at, func(at time.Time) {
+			h.write("orders", h.rng.IntN(4), stored{at: at, pid: -1, records: 10})
+		}})
+	}
+	h.run(ev)
+	s := h.scan()
+	s.Given.HeapBytes = 1 << 30
+	v := Diagnose(s)
+	if v.Level != Storm || statusOf(v.Horsemen, "H2") != Found || !strings.Contains(sentenceOf(v.Horsemen, "H2"), "of the suspect topics' batches carry a producer id, those") {
+		t.Errorf("%s: %s %+v", v.Level, v.Sentence, v.Horsemen[1])
+	}
+}
+
+// TestTimesBeyondTheCalendar: a verdict on a scan whose times are nonsense still has a form in JSON.
+func TestTimesBeyondTheCalendar(t *testing.T) {
+	s := smallStorm()
+	s.Ended, s.Counter, s.Clock = time.Time{}, nil, nil
+	for i := range int64(20) {
+		p := evidence.ClockPoint{Time: 1_700_000_000_000 + i, PID: 10 + i}
+		if i > 10 {
+			p = evidence.ClockPoint{Time: 9_000_000_000_000_000 + 1000*i, PID: 100_000_000 * i}
+		}
+		s.Clock = append(s.Clock, p)
+	}
+	v := Diagnose(s)
+	if !v.Onset.Known {
+		t.Errorf("%+v", v.Onset)
+	}
+	if _, err := json.Marshal(v); err != nil {
+		t.Error(err)
+	}
+	end := time.Date(9999, 12, 31, 20, 0, 0, 0, time.UTC)
+	sick := patient{perSecond: 0.5, onset: end.Add(-20 * time.Hour), fixed: end.Add(365 * day), life: 6 * time.Hour, sets: true}
+	cured := sick
+	cured.fixed = end.Add(5 * time.Minute)
+	fix := VerifyFix([]*evidence.Scan{sick.scan(end), cured.scan(end.Add(3 * time.Hour))})
+	if _, err := json.Marshal(fix); err != nil || fix.Done.IsZero() {
+		t.Errorf("%v %+v", err, fix)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sort"
-	"time"
 
 	"ottla/internal/investigate/evidence"
 )
@@ -173,6 +172,10 @@ func (f *findings) idempotence() Horseman {
 	switch {
 	case part >= idempotentFound:
 		h.Status, h.Confidence = Found, Likely
+	case f.leaks():
+		// What others write to these topics without ids makes the leak no smaller.
+		h.Status, h.Confidence = Found, Likely
+		h.Sentence += ", those of the short-lived producers among them"
 	case part > 0:
 		h.Status, h.Confidence = Half, Likely
 	default:
@@ -348,7 +351,7 @@ func (f *findings) immortal() Horseman {
 	switch {
 	case batches > 0 || held > 0:
 		h.Status, h.Confidence = Found, confidence(min(int(batches), 1)+min(int(held), 1), 0)
-		h.Sentence = fmt.Sprintf("%s: records are dated up to %s; their producers are not forgotten before that", topic, time.UnixMilli(latest).UTC().Format("2 Jan 2006"))
+		h.Sentence = fmt.Sprintf("%s: records are dated up to %s; their producers are not forgotten before that", topic, momentOf(float64(latest)).Format("2 Jan 2006"))
 		if held > 0 {
 			h.Sentence += fmt.Sprintf(" (%s of them in memory)", grouped(float64(held)))
 		}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"slices"
 
 	"ottla/internal/investigate/evidence"
 )
@@ -130,10 +131,8 @@ func (f *findings) carriedOn(t *topicFacts, set *evidence.ProducerSet) float64 {
 		return n
 	}
 	perPartition := t.entries / float64(t.partitions)
-	for _, r := range t.entryRates {
-		if r.index == set.Partition {
-			perPartition = r.perSecond
-		}
+	if i, sampled := slices.BinarySearchFunc(t.entryRates, set.Partition, func(r partitionRate, index int32) int { return compare(int64(r.index), int64(index)) }); sampled {
+		perPartition = t.entryRates[i].perSecond
 	}
 	late := math.Max(math.Min(f.scan.Ended.Sub(set.At).Seconds(), f.scanSeconds()), 0)
 	return math.Max(n, math.Min(n+perPartition*late, perPartition*t.stay))

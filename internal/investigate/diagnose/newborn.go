@@ -69,7 +69,7 @@ type topicFacts struct {
 func factsOf(t *topicSample, counterMost int64) *topicFacts {
 	f := &topicFacts{topicSample: t, survival: -1, livedRatio: -1, least: -1, most: -1}
 	var lives, ratios, batches []float64
-	var comparable, again, txnZero int64
+	var comparable, again, txnZero, txnAgain int64
 	var txnLives []float64
 	for i := range t.producers {
 		p := &t.producers[i]
@@ -77,8 +77,11 @@ func factsOf(t *topicSample, counterMost int64) *topicFacts {
 		if p.txn || p.epoch > 0 {
 			f.stable++
 		}
-		if p.txn && p.epoch == 0 {
+		if p.churned() {
 			txnZero++
+			if p.again {
+				txnAgain++
+			}
 			txnLives = append(txnLives, math.Max(float64(p.last-p.first)/1000, 0))
 		}
 		if !p.born || p.txn {
@@ -118,7 +121,7 @@ func factsOf(t *topicSample, counterMost int64) *topicFacts {
 		f.livedRatio = median(ratios)
 	}
 	f.older = f.hasOlder()
-	f.churn = txnZero >= newbornEnough && float64(txnZero) >= 0.9*float64(f.stable) && median(txnLives) < shortLife
+	f.churn = txnZero >= newbornEnough && float64(txnZero) >= 0.9*float64(f.stable) && median(txnLives) < shortLife && float64(txnAgain) < survivalHealthy*float64(txnZero)
 	f.rates()
 	return f
 }

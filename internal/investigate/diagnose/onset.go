@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"math"
 	"sort"
 	"time"
 )
@@ -45,4 +46,8 @@ func (f *findings) onset() Onset {
 	return o
 }
 
-func momentOf(ms float64) time.Time { return time.UnixMilli(int64(ms)).UTC() }
+// momentOf keeps within the years 1 to 9999, which have a form in JSON.
+func momentOf(ms float64) time.Time {
+	const first, last = -62_135_596_800_000, 253_402_300_799_999
+	return time.UnixMilli(int64(math.Max(first, math.Min(ms, last)))).UTC()
+}

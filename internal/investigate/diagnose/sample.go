@@ -13,6 +13,7 @@ type seen struct {
 	pid         int64
 	born        bool // began in the sample, in epoch 0, without transactions
 	txn         bool
+	txnBorn     bool // its first batch was seen, in epoch 0 of a transactional id: an id that was used before has a higher one
 	epoch       int16
 	batches     int64
 	first, last int64 // ms since 1970
@@ -41,9 +42,9 @@ type topicSample struct {
 	at                                 int64   // of the last fetch, ms since 1970
 
 	producers []seen // by id
-	// entryRates are newborn entries per second of each sampled partition: fetched ones only.
+	// entryRates are newborn entries per second of each sampled partition, by index.
 	entryRates []partitionRate
-	txnRates   []partitionRate // the same for transactional ids in epoch 0
+	txnRates   []partitionRate // the same for transactional ids that began in the sample
 	// laterEntries are newborn entries that only a later round showed, over laterPartitions that were read twice, laterSeconds apart.
 	laterEntries    int64
 	laterPartitions int
@@ -58,7 +59,7 @@ type partitionRate struct {
 	byOffsets bool
 }
 
-// partitionsOf groups a topic's partitions: number, replicas.
+// topicShape is a topic's partitions: number, replicas, first offsets.
 type topicShape struct {
 	partitions, replicas int
 	start                map[int32]int64
@@ -159,7 +160,7 @@ func (t *topicSample) mergePartition(tails []*evidence.Tail, merged map[int64]*s
 			if p.later {
 				t.laterEntries++
 			}
-		} else if p.txn && p.epoch == 0 {
+		} else if p.churned() {
 			churned++
 		}
 		all := merged[pid]
@@ -227,10 +228,15 @@ func addHere(here map[int64]*seen, p *evidence.Producer, round int, overlaps, mo
 	if p.Born && !p.Transactional {
 		h.born, h.bornIn = true, 1
 	}
+	h.txnBorn = h.txnBorn || p.Transactional && p.Epoch == 0 && p.FirstSequence == 0
 }
 
+// churned: a transactional id's first producer began here. One that lives on in epoch 0, as of a transactional id that was never used
+// by a second process, is seen in the middle of its sequences.
+func (s *seen) churned() bool { return s.txn && s.txnBorn && s.epoch == 0 }
+
 func (s *seen) join(p *seen) {
-	s.born, s.txn = s.born || p.born, s.txn || p.txn
+	s.born, s.txn, s.txnBorn = s.born || p.born, s.txn || p.txn, s.txnBorn || p.txnBorn
 	s.epoch, s.batches = max(s.epoch, p.epoch), s.batches+p.batches
 	s.first, s.last = min(s.first, p.first), max(s.last, p.last)
 	s.partitions, s.bornIn = s.partitions+p.partitions, s.bornIn+p.bornIn

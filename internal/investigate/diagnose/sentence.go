@@ -62,9 +62,6 @@ func (f *findings) leakWords(v *Verdict) string {
 // spliced puts what is counted before the unit of time: "38 new producers a second".
 func spliced(perSecond float64, what string) string {
 	number, unit, _ := strings.Cut(rate(perSecond), " a")
-	if strings.HasSuffix(number, " million") {
-		return number + " " + what + " a" + unit
-	}
 	return number + " " + what + " a" + unit
 }
 

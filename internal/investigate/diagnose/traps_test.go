@@ -30,6 +30,20 @@ func (h *history) transactionsV2(topic string, n int, from time.Time, every time
 	return out
 }
 
+// transactional producers of the first version keep their epoch, 0 where no process used the id before, and their sequences run on.
+func (h *history) transactionsV1(topic string, n int, from time.Time, every time.Duration) (out []event) {
+	for range n {
+		out = append(out, event{from.Add(time.Duration(h.rng.Int64N(int64(every)))), func(at time.Time) {
+			pid, sequence := h.id(at), int32(0)
+			for t := at; t.Before(h.now.Add(time.Minute)); t = t.Add(every) {
+				h.write(topic, h.rng.IntN(len(h.logs[topic])), stored{at: t, pid: pid, sequence: sequence, txn: true, records: 5})
+				sequence += 5
+			}
+		}})
+	}
+	return out
+}
+
 // restart replaces the singletons of a fleet one after the other; the old ones have written until then.
 func (h *history) restart(topic string, pods int, begins time.Time, lasting, every, older time.Duration) (out []event) {
 	for i := range pods {
@@ -64,6 +78,19 @@ var traps = map[string]func(seed uint64) *evidence.Scan{
 		s := h.scan()
 		s.Cluster.TransactionVersion = 2
 		return s
+	},
+	"transactions v1, in a tail of seconds": func(seed uint64) *evidence.Scan {
+		h, ev := healthyBase(seed)
+		h.topic("ledger", 4)
+		h.tail = 300
+		h.run(append(ev, h.transactionsV1("ledger", 60, ago(2*time.Hour), time.Second)...))
+		return h.scan()
+	},
+	"transactions v1, begun in the tail": func(seed uint64) *evidence.Scan {
+		h, ev := healthyBase(seed)
+		h.topic("ledger", 4)
+		h.run(append(ev, h.transactionsV1("ledger", 60, ago(20*time.Second), 2*time.Second)...))
+		return h.scan()
 	},
 	"fan-out over 100 partitions": func(seed uint64) *evidence.Scan {
 		h, ev := healthyBase(seed)

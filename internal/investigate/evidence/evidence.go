@@ -73,8 +73,7 @@ type Given struct {
 // Vendor names an implementation of the protocol.
 type Vendor string
 
-// The vendors that are told apart. Whatever is none of them is VendorUnknown, and its rules are those of Apache Kafka
-// with one confidence less.
+// The vendors that are told apart. Whatever is none of them is VendorUnknown, and its rules are those of Apache Kafka.
 const (
 	VendorKafka      Vendor = "apache-kafka" // and what is built from its source: Confluent, MSK, Strimzi
 	VendorRedpanda   Vendor = "redpanda"
