@@ -26,6 +26,17 @@ func nobody(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// silent is an address where connections are taken and nothing is ever said.
+func silent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String() // the kernel takes them
+}
+
 func writeText(t *testing.T, path, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -37,7 +48,8 @@ func writeText(t *testing.T, path, text string) string {
 func TestFleetCommand(t *testing.T) {
 	dir := t.TempDir()
 	list := writeText(t, filepath.Join(dir, "fleet.yaml"),
-		"defaults: {interval: 1s, timeout: 20s}\nclusters:\n  - {name: alive, bootstrap: '"+fakeCluster(t)+"', labels: {team: example}}\n  - {name: dead, bootstrap: '"+nobody(t)+"'}\n")
+		"defaults: {interval: 1s, timeout: 20s}\nclusters:\n  - {name: alive, bootstrap: '"+fakeCluster(t)+"', labels: {team: example}}\n  - {name: dead, bootstrap: '"+nobody(t)+"'}\n"+
+			"  - {name: deaf, timeout: 2s, bootstrap: '"+silent(t)+"'}\n")
 	page, ticket, scans, state := filepath.Join(dir, "f.html"), filepath.Join(dir, "f.md"), filepath.Join(dir, "scans"), filepath.Join(dir, "state")
 
 	code, out, problems := command(t, nil, "investigate", list, "--state", state, "--baseline", "--record", scans, "--html", page, "--markdown="+ticket)
@@ -52,11 +64,11 @@ func TestFleetCommand(t *testing.T) {
 	// Ids of this cluster are random, so a sweep tells nothing, and --escalate makes it a full scan.
 	code, out, _ = command(t, nil, "investigate", "fleet", list, "--level", "0", "--state", state, "--baseline", "--escalate", "-o", "json", "--fail-on", "armed")
 	var report fleet.Report
-	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitOK || report.Clusters != 2 || report.Schema != fleet.ReportSchema {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitOK || report.Clusters != 3 || report.Schema != fleet.ReportSchema {
 		t.Fatalf("exit %d, %v\n%s", code, err, out)
 	}
 	for _, row := range report.Rows {
-		if row.Name == "alive" && (!row.Escalated || row.Change == fleet.ChangeNew) || row.Name == "dead" && row.Level != fleet.Unreachable {
+		if row.Name == "alive" && (!row.Escalated || row.Change == fleet.ChangeNew) || row.Name != "alive" && (row.Level != fleet.Unreachable || row.Why == "") {
 			t.Errorf("row %+v", row)
 		}
 	}

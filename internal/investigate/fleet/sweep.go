@@ -37,6 +37,9 @@ func (r *Row) sweep(s *evidence.Scan, earlier *Record, most float64) {
 		return
 	}
 	r.Ever = alone.Most
+	if src := s.Source(evidence.SourceCounter); src != nil && src.State == evidence.Partly {
+		r.Why = "not all brokers told their counter: " + src.Why
+	}
 	if earlier != nil {
 		now.Counter = append(slices.Clone(earlier.Probes), s.Counter...)
 		b := diagnose.BirthsByCounter(&now)

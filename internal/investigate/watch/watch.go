@@ -101,30 +101,28 @@ func (w *Watch) Once(ctx context.Context) error {
 
 // Run scans until ctx ends. A cluster that is away is asked for its counter only, until it answers; then a full scan follows at once.
 func (w *Watch) Run(ctx context.Context) {
-	nextFull, nextCounter := time.Now(), time.Now()
+	nextFull := time.Now()
 	away := false
 	for ctx.Err() == nil {
 		now := time.Now()
-		nextCounter = now.Add(w.o.CounterEvery)
 		if away {
-			away = w.counter(ctx) != nil
-			if away {
-				w.after()
-			} else {
+			if away = w.counter(ctx) != nil; !away {
 				nextFull = now
 			}
 		}
 		if !away && !now.Before(nextFull) {
 			nextFull = now.Add(w.o.Every)
 			away = w.full(ctx) != nil
-			w.after()
 		} else if !away {
 			away = w.counter(ctx) != nil
-			w.after()
 		}
-		next := nextCounter
+		w.after()
+		next := now.Add(w.o.CounterEvery)
 		if !away && nextFull.Before(next) {
 			next = nextFull
+		}
+		if end := time.Now(); next.Before(end) { // scans that take longer than they are apart still leave a pause
+			next = end.Add(w.o.CounterEvery)
 		}
 		timer := time.NewTimer(time.Until(next))
 		select {
@@ -155,6 +153,7 @@ func (w *Watch) failed(ctx context.Context, kind int, err error) {
 	if ctx.Err() != nil {
 		return // the watch ends; nothing is known of the cluster
 	}
+	w.probes = nil // births from before would be taken for today's when it is back
 	wasUp := false
 	w.metrics.update(func(s *shown) {
 		wasUp = s.up || s.scans == [2][2]int64{}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,65 @@ func TestWatch(t *testing.T) {
 		want(t, w, `ottla_investigate_pid_births_total{cluster="c"}`, "3630")
 		stop()
 		<-ended
+	})
+}
+
+// TestSlowScansLeaveAPause: scans of an hour, asked for every ten minutes.
+func TestSlowScansLeaveAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{began: time.Now()}
+		var pauses []time.Duration
+		var last time.Time
+		w, err := New(Options{Cluster: "c", Ask: func(ctx context.Context, o collect.Options) (*evidence.Scan, error) {
+			if !last.IsZero() {
+				pauses = append(pauses, time.Since(last))
+			}
+			<-time.After(time.Hour)
+			last = time.Now()
+			return c.ask(ctx, o)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Hour)
+		defer stop()
+		w.Run(ctx)
+		if len(pauses) < 5 || slices.Min(pauses) < DefaultCounterEvery {
+			t.Errorf("pauses: %v", pauses)
+		}
+	})
+}
+
+// TestBirthsFromBeforeAnOutage are not taken for today's: the leak ended while the cluster was away.
+func TestBirthsFromBeforeAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{began: time.Now(), perMinute: 60_000}
+		var judged *evidence.Scan
+		w, err := New(Options{Cluster: "c", Ask: func(ctx context.Context, o collect.Options) (*evidence.Scan, error) {
+			s, err := c.ask(ctx, o)
+			judged = s
+			return s, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass := func(d time.Duration) { <-time.After(d) }
+		for range 5 {
+			_ = w.counter(t.Context())
+			pass(time.Minute)
+		}
+		c.away = true
+		_ = w.counter(t.Context())
+		c.away, c.burned, c.perMinute = false, 300_000, 0
+		_ = w.counter(t.Context())
+		pass(time.Minute)
+		if err := w.full(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w, `ottla_investigate_births_per_second{cluster="c"}`, "0")
+		if n := len(judged.Counter); n != 2 || judged.Counter[0].PID < 300_000 {
+			t.Errorf("judged by %d readings, some from before the outage: %+v", n, judged.Counter)
+		}
 	})
 }
 
