@@ -271,19 +271,34 @@ func (t *topic) leaderIDs() []int32 {
 func (c *cluster) make(ctx context.Context, t *topic, partitions int, config map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareMax)
 	defer cancel()
-	if !c.o.ReuseTopic || !c.exists(ctx, t.name) {
-		if err := c.create(ctx, t, partitions, config); err != nil {
-			return err
-		}
+	exists, err := c.exists(ctx, t.name)
+	if err == nil && !exists {
+		err = c.create(ctx, t, partitions, config)
+	} else if err == nil && !c.o.ReuseTopic {
+		err = errExists(t.name)
+	}
+	if err != nil {
+		return err
 	}
 	return c.awaitLeaders(ctx, t, partitions)
 }
 
-func (c *cluster) exists(ctx context.Context, name string) bool {
-	topics, err := c.admin.ListTopics(ctx, name)
-	return err == nil && topics.Has(name)
+func errExists(topic string) error {
+	return fmt.Errorf("%w: topic %s exists and this storm did not make it", ErrRefused, topic)
 }
 
+func (c *cluster) exists(ctx context.Context, name string) (bool, error) {
+	topics, err := c.admin.ListTopics(ctx, name)
+	if err == nil && topics[name].Err != nil && !errors.Is(topics[name].Err, kerr.UnknownTopicOrPartition) {
+		err = topics[name].Err
+	}
+	if err != nil {
+		return false, fmt.Errorf("whether topic %s exists is not known: %w", name, err)
+	}
+	return topics.Has(name), nil
+}
+
+// create makes a topic that was seen not to exist.
 func (c *cluster) create(ctx context.Context, t *topic, partitions int, config map[string]string) error {
 	values := map[string]*string{}
 	for k, v := range config {
@@ -292,13 +307,13 @@ func (c *cluster) create(ctx context.Context, t *topic, partitions int, config m
 	c.admin.SetTimeoutMillis(int32(prepareMax.Milliseconds() / 2))
 	responses, err := c.admin.CreateTopics(ctx, int32(partitions), c.replication(ctx), values, t.name)
 	if err != nil {
-		t.made = true // it may have been: deleting a topic that is not there does no harm
+		t.made = true // it may have been, and nobody else's was there
 		return fmt.Errorf("making topic %s: %w", t.name, err)
 	}
 	r := responses[t.name]
 	switch {
 	case errors.Is(r.Err, kerr.TopicAlreadyExists):
-		return fmt.Errorf("%w: topic %s exists and this storm did not make it", ErrRefused, t.name)
+		return errExists(t.name)
 	case r.Err != nil && r.ErrMessage != "":
 		return fmt.Errorf("making topic %s: %w: %s", t.name, r.Err, r.ErrMessage)
 	case r.Err != nil:

@@ -36,6 +36,8 @@ type load struct {
 	entries   atomic.Int64
 	batches   atomic.Int64  // acknowledged
 	bytes     atomic.Int64  // of Produce requests
+	claimed   atomic.Int64  // bytes of the pushes that have been given a turn
+	pushBytes int64         // of Produce requests
 	stopping  chan struct{} // closed: begin no more producers, finish those in flight
 	stopped   atomic.Bool
 
@@ -76,12 +78,15 @@ func (l *load) reason() string {
 	return l.mu.reason
 }
 
+// turnMax is later than any turn that comes: a longer wait would overflow.
+const turnMax = 100 * 365 * 24 * time.Hour
+
 // claim gives the turn of the next producer; false: there is none any more.
 func (l *load) claim() (number int64, turn time.Time, ok bool) {
 	if l.stopped.Load() {
 		return 0, turn, false
 	}
-	if l.bytes.Load() >= l.o.MaxBytes {
+	if l.claimed.Add(l.pushBytes)-l.pushBytes >= l.o.MaxBytes { // not by what was sent: many may be in flight
 		l.stop(EndedBytes)
 		return 0, turn, false
 	}
@@ -90,7 +95,7 @@ func (l *load) claim() (number int64, turn time.Time, ok bool) {
 		return 0, turn, false
 	}
 	if l.o.Rate > 0 {
-		turn = l.start.Add(time.Duration(float64(number) / l.o.Rate * float64(time.Second)))
+		turn = l.start.Add(time.Duration(min(float64(number)/l.o.Rate, turnMax.Seconds()) * float64(time.Second)))
 	}
 	return number, turn, true
 }
@@ -122,6 +127,9 @@ func (l *load) run(ctx context.Context) error {
 		return nil
 	}
 	var err error
+	if l.pushBytes, err = l.bytesOfPush(); err != nil {
+		return err
+	}
 	switch l.mode {
 	case Fast, FutureTimestamps:
 		err = l.runFast(ctx)
@@ -135,6 +143,23 @@ func (l *load) run(ctx context.Context) error {
 	}
 	l.stop(EndedProducers)
 	return err
+}
+
+// bytesOfPush is how many bytes of Produce requests a push takes.
+func (l *load) bytesOfPush() (int64, error) {
+	requests := map[int32][]int32{0: {0}}
+	if l.mode == Wide {
+		requests = l.topic.onLeader()
+	}
+	sum := 0
+	for _, partitions := range requests {
+		t, err := newTemplate(l.produce, l.topic.name, partitions, l.o.RecordBytes, l.o.Acks)
+		if err != nil {
+			return 0, err
+		}
+		sum += len(t.frame)
+	}
+	return int64(sum * l.o.Batches), nil
 }
 
 // together runs n functions and returns the first error, by which all are stopped.

@@ -38,6 +38,9 @@ func (r *run) retry(ctx context.Context, progress func(Progress), stormErr error
 }
 
 func (r *Retry) verdict(o *Options) error {
+	if o.RequireExact && r.Exact == 0 && r.AllExact() {
+		return fmt.Errorf("%w: the sample is empty", ErrNotExact)
+	}
 	if o.RequireExact && !r.AllExact() {
 		return fmt.Errorf("%w: %d duplicated, refused: %s", ErrNotExact, r.Duplicated, describeErrors(r.Refused))
 	}

@@ -206,6 +206,9 @@ func (r *run) verdict(ctx context.Context, errs []error, elapsed time.Duration) 
 			first = err
 		}
 	}
+	if ended := reasonOf(first); ended == EndedStalled || ended == EndedGone {
+		r.summary.Ended = ended // also where a cap had come first: what was in flight then was never answered
+	}
 	switch {
 	case ctx.Err() != nil:
 		r.summary.Ended = EndedInterrupted

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -201,7 +202,7 @@ func TestStormAndRetry(t *testing.T) {
 	n := startNode(t, mem)
 	file := filepath.Join(t.TempDir(), "sample")
 	o := small(n.Addr())
-	o.MaxProducers, o.Partitions, o.Batches, o.Ahead, o.Probe = 600, 2, 5, -48*time.Hour, time.Millisecond
+	o.MaxProducers, o.Partitions, o.Batches, o.Ahead, o.Probe, o.Rate = 600, 2, 5, -48*time.Hour, time.Millisecond, 2000
 	o.RetrySample, o.SampleOut, o.Keep, o.RequireExact = 100, file, true, true
 	s := mustRun(t, o)
 	if s.Loads[0].Batches != 3000 || s.Probe == nil || s.Retry == nil || s.Retry.Exact != 500 || s.Retry.Producers != 100 {
@@ -234,6 +235,13 @@ func TestStormAndRetry(t *testing.T) {
 	retry.RequireExact = false
 	if s = mustRun(t, retry); s.Retry.AllExact() {
 		t.Errorf("%+v", s.Retry)
+	}
+	saved.sample, retry.RequireExact = nil, true
+	if err := saved.write(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Run(t.Context(), retry, nil); !errors.Is(err, ErrNotExact) {
+		t.Errorf("an empty sample: %v", err)
 	}
 }
 
@@ -342,10 +350,33 @@ func TestCapsEndTheStorm(t *testing.T) {
 			if s.Ended != c.ended {
 				t.Errorf("%s: ended by %q, want %q", mode, s.Ended, c.ended)
 			}
-			if l := s.Loads[0]; c.ended == EndedBytes && (l.Bytes < o.MaxBytes || l.Bytes > 2*o.MaxBytes) {
-				t.Errorf("%s: %d bytes", mode, l.Bytes)
+			if l := s.Loads[0]; c.ended == EndedBytes && (l.Bytes < o.MaxBytes || l.Bytes > o.MaxBytes+l.Bytes/l.Pushes) {
+				t.Errorf("%s: %d bytes in %d pushes", mode, l.Bytes, l.Pushes)
 			}
 		}
+	}
+}
+
+// TestBytesAreCapped: however many pushes are in flight, and however large, the cap is passed by one at most.
+func TestBytesAreCapped(t *testing.T) {
+	n := startNode(t, disk.NewMem())
+	for _, mode := range []Mode{Fast, Faithful, Wide, Control} {
+		o := small(n.Addr())
+		o.Mode, o.MaxProducers, o.Connections, o.Pipeline, o.RecordBytes, o.Partitions, o.MaxBytes = mode, 1<<40, 8, 64, 50_000, 3, 500_000
+		l := mustRun(t, o).Loads[0]
+		if l.Bytes < o.MaxBytes || l.Bytes > o.MaxBytes+l.Bytes/l.Pushes {
+			t.Errorf("%s: %d bytes in %d pushes", mode, l.Bytes, l.Pushes)
+		}
+	}
+}
+
+// TestSlowestRate: a rate whose second turn is beyond the calendar is no licence to go at full speed.
+func TestSlowestRate(t *testing.T) {
+	n := startNode(t, disk.NewMem())
+	o := small(n.Addr())
+	o.Rate, o.MaxDuration = 1e-12, 50*time.Millisecond
+	if s := mustRun(t, o); s.Loads[0].Pushes != 1 || s.Ended != EndedSeconds {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -430,6 +461,17 @@ func TestStall(t *testing.T) {
 				t.Errorf("%v\n%+v", err, s)
 			}
 		})
+	}
+}
+
+// TestStallAfterTheCap: a broker that falls silent is found out also where the storm's time is up before that is certain.
+func TestStallAfterTheCap(t *testing.T) {
+	n := startNode(t, disk.NewMem())
+	o := small(n.Addr())
+	o.MaxProducers, o.MaxDuration, o.Stall, o.Keep, o.Dial = 1<<40, 100*time.Millisecond, 300*time.Millisecond, true, muteAfter(5_000)
+	s, err := Run(t.Context(), o, nil)
+	if !errors.Is(err, ErrStopped) || s.Ended != EndedStalled {
+		t.Errorf("%v\n%+v", err, s)
 	}
 }
 
@@ -562,6 +604,40 @@ func TestGuardRails(t *testing.T) {
 	kept.Partitions = 5
 	if _, err := Run(t.Context(), kept, nil); !errors.Is(err, errPartitions) {
 		t.Error(err)
+	}
+}
+
+// TestForeignTopicIsKept: nothing that goes wrong while a topic is made gets another one of that name deleted.
+func TestForeignTopicIsKept(t *testing.T) {
+	for _, reuse := range []bool{false, true} {
+		fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, TopicPrefix+"foreign"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fake.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		breakOff := func(r kmsg.Request) (kmsg.Response, error, bool) {
+			fake.KeepControl()
+			m, metadata := r.(*kmsg.MetadataRequest)
+			if metadata && len(m.Topics) == 0 {
+				return nil, nil, false // who the brokers are
+			}
+			cancel()
+			return nil, errors.New("broken off"), true
+		}
+		fake.ControlKey(int16(kmsg.CreateTopics), breakOff)
+		if reuse {
+			fake.ControlKey(int16(kmsg.Metadata), breakOff)
+		}
+		o := small(fake.ListenAddrs()...)
+		o.Topic, o.ReuseTopic = TopicPrefix+"foreign", reuse
+		if _, err := Run(ctx, o, nil); err == nil {
+			t.Error("it did not fail")
+		}
+		if fake.TopicInfo(o.Topic) == nil {
+			t.Errorf("reuse %t: the topic is gone", reuse)
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ type Process struct {
 type Series struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
-	// Points are pairs: seconds since the load began, value. At most seriesPointsMax; they are thinned out evenly.
+	// Points are pairs: seconds since the load began, value. At most seriesPointsMax: of the older ones every second is dropped when there are more.
 	Points [][2]float64 `json:"points"`
 }
 
