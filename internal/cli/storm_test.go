@@ -61,10 +61,11 @@ func TestStormSummary(t *testing.T) {
 	}
 }
 
+// TestStormCurves: how many pushes the control load made when the other one was done depends on the machine.
 func TestStormCurves(t *testing.T) {
 	_, ottla := stormWorld(t)
 	code, out, errs := ottla("--ab", "-n", "50", "--rate", "500", "--quiet")
-	for _, want := range []string{"control: 5", "faithful: 50 pushes by 50 producers", "producers that the broker has to remember", "o control entries: 1\n", "* faithful entries: 50\n", "50 |"} {
+	for _, want := range []string{" pushes by 1 producers, 1 entries, ", "faithful: 50 pushes by 50 producers", "producers that the broker has to remember", "o control entries: 1\n", "* faithful entries: 50\n", "50 |"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
