@@ -51,3 +51,7 @@ docs:
 # Static stripped binaries, checksums and bills of materials in dist/; built twice and compared.
 release:
 	bash scripts/release.sh --verify
+
+# Alert rules, dashboard, manifests and the gate that are shipped.
+deploy-test:
+	bash deploy/test.sh
