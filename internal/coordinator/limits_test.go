@@ -1,8 +1,12 @@
 package coordinator
 
 import (
+	"fmt"
+	"math/rand"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -101,4 +105,111 @@ func TestParkedCallsAreLight(t *testing.T) {
 			t.Errorf("done %t, %d assignments are kept", f.Done(), len(sync.GroupAssignment))
 		}
 	})
+}
+
+// beat is a heartbeat of the consumer protocol; a field of no bytes is null.
+func (w *world) beat(id, member string, epoch int32, nameBytes, rackBytes int) *kmsg.ConsumerGroupHeartbeatResponse {
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Version, r.Group, r.MemberID, r.MemberEpoch, r.RebalanceTimeoutMillis = 1, id, member, epoch, 1000
+	if epoch == 0 {
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	if nameBytes > 0 {
+		r.SubscribedTopicNames = []string{strings.Repeat("n", nameBytes)}
+	}
+	if rackBytes > 0 {
+		r.RackID = kmsg.StringPtr(strings.Repeat("r", rackBytes))
+	}
+	return ask[*kmsg.ConsumerGroupHeartbeatResponse](w, id, r)
+}
+
+// TestMemberBytesFieldByField: a member cannot pass the limit by saying one thing after the other, of which each is no more than all it
+// has said before.
+func TestMemberBytesFieldByField(t *testing.T) {
+	inWorld(t, worldOptions{limits: Limits{MemberBytesMax: 10_000}}, func(t *testing.T, w *world) {
+		check := func(what string, got, want int16) {
+			t.Helper()
+			if held := w.c.usage.memberBytes.Load(); got != want || held > 10_000 {
+				t.Errorf("%s: code %d, want %d; %d bytes are held", what, got, want, held)
+			}
+		}
+		full := kerr.GroupMaxSizeReached.Code
+		a := w.beat("g", "a", 0, 4500, 0)
+		check("names", a.ErrorCode, 0)
+		check("of another member", w.beat("g", "b", 0, 4500, 0).ErrorCode, 0)
+		check("a rack", w.beat("g", "a", a.MemberEpoch, 0, 4500).ErrorCode, full)
+		check("the same names", w.beat("g", "a", a.MemberEpoch, 4500, 0).ErrorCode, 0)
+
+		check("it leaves", w.beat("g", "a", -1, 0, 0).ErrorCode, 0)
+		join := func(id, member string, bytes int) *kmsg.JoinGroupResponse {
+			r := joinRequest(id, member)
+			r.SessionTimeoutMillis = 45_000
+			meta := kmsg.NewConsumerMemberMetadata()
+			meta.Topics = []string{strings.Repeat("n", bytes)}
+			r.Protocols[0].Metadata = meta.AppendTo(nil)
+			return ask[*kmsg.JoinGroupResponse](w, id, r)
+		}
+		old := join("g", "", 500)
+		for i, bytes := range []int{500, 1000, 2000, 4000, 8000} {
+			want := int16(0)
+			if bytes > 2000 {
+				want = full
+			}
+			check(fmt.Sprintf("join %d by the other protocol", i), join("g", old.MemberID, bytes).ErrorCode, want)
+		}
+		check("the same again", join("g", old.MemberID, 2000).ErrorCode, 0)
+	})
+}
+
+// TestMemberBytesAddUp, whatever happens to groups.
+func TestMemberBytesAddUp(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		rng := rand.New(rand.NewSource(3))
+		ids := map[string][]string{}
+		for i := range 2000 {
+			id := fmt.Sprintf("g%d", rng.Intn(5))
+			switch rng.Intn(7) {
+			case 0:
+				w.c.Group(joinWith(id, "", rng.Intn(300)), id, group.Client{ID: fmt.Sprint(rng.Intn(1000))})
+			case 1:
+				w.beat(id, fmt.Sprint(rng.Intn(5)), 0, 2, rng.Intn(100))
+			case 2:
+				if r := ask[*kmsg.JoinGroupResponse](w, id, joinRequest(id, "")); r.MemberID != "" {
+					ids[id] = append(ids[id], r.MemberID)
+					w.c.Group(joinRequest(id, r.MemberID), id, group.Client{})
+				}
+			case 3, 4:
+				if known := ids[id]; len(known) > 0 {
+					w.leave(id, known[rng.Intn(len(known))])
+				}
+			case 5:
+				pauseFor(time.Duration(rng.Intn(20)) * time.Second)
+			case 6:
+				w.commit(simple(id, "t0", 0, 1))
+			}
+			if i%500 == 499 {
+				*w = *w.reopened(t)
+			}
+			w.wantBytesAddUp(t)
+		}
+		pauseFor(3 * retention)
+		wantNothingLive(t, w)
+	})
+}
+
+// wantBytesAddUp compares what is counted with what the groups have.
+func (w *world) wantBytesAddUp(t *testing.T) {
+	t.Helper()
+	synctest.Wait()
+	sum := int64(0)
+	for _, s := range w.c.all() {
+		s.mu.Lock()
+		for _, l := range s.mu.groups {
+			sum += l.g.Bytes()
+		}
+		s.mu.Unlock()
+	}
+	if counted := w.c.usage.memberBytes.Load(); counted != sum {
+		t.Fatalf("%d bytes are counted, members hold %d", counted, sum)
+	}
 }
