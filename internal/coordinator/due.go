@@ -15,10 +15,11 @@ import (
 //	'e' time(8) group -> empty: look at the group then, milliseconds since 1970
 //	'r'               -> retention(8), milliseconds: that by which these entries were made
 //
-// Every committed offset has an entry no later than the moment it can expire first, and every other record of a group one for the next
-// sweep: it may have been the last member, the last offset, or a subscription that kept offsets. Entries are written without looking
-// what is there, together with the record they are for. A look at a group leaves an entry for the offsets that stay and whose own entry
-// is over. An entry too many costs one look.
+// Every committed offset has an entry no later than the moment it can expire by its own time, and every other record of a group one for
+// the next sweep: it may have been the last member, the last offset, or a subscription that kept offsets. Entries are written without
+// looking what is there, together with the record they are for, and never for a time more than RetentionCheckMillis past. A look at a
+// group leaves an entry for the offsets that stay and whose own entry is over, or too late: those committed after the last member left
+// go with the others. An entry too many costs one look.
 //
 // Entries of offsets are rounded down to a part of the retention, so that a group has a bounded number of them however often it
 // commits. A sweep costs O(groups that are due, with their offsets); a group that goes on committing is due dueSteps times per retention,
@@ -39,6 +40,8 @@ func dueKey(at int64, id string) []byte {
 	k = binary.BigEndian.AppendUint64(k, uint64(max(at, 0)))
 	return append(k, id...)
 }
+
+func dueTime(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[1:])) }
 
 // dues writes entries.
 type dues struct {
@@ -79,7 +82,7 @@ func (d *dues) put(b *coldstate.Batch, num uint64, r group.Record, kind group.Ki
 		if err != nil {
 			return // nobody will read it
 		}
-		at = d.round(d.of(v.committed, v.expires), now)
+		at = max(at, d.round(d.of(v.committed, v.expires), now))
 	}
 	if d.at == at && d.num == num && d.id == id {
 		return
@@ -153,6 +156,8 @@ func (s *shard) dueGroups(from []byte, now time.Time) (groups []dueGroup, next [
 // look is one look at a group, which may take the lock several times.
 type look struct {
 	*dueGroup
+	// before is what the entries of records are not older than that are appended during the look, milliseconds since 1970.
+	before int64
 	// next is when to look again; math.MaxInt64: no offset stays that has no entry of its own.
 	next int64
 	// skipped says that some offsets could not be removed now.
@@ -163,9 +168,9 @@ type look struct {
 // GroupCoordinatorShard.cleanupGroupMetadata does. False: the shard cannot go on now.
 func (s *shard) expireGroup(g *dueGroup) bool {
 	k := &look{dueGroup: g, next: math.MaxInt64}
-	s.mu.Lock()
-	s.mu.looking, s.mu.changed = g.id, false
-	s.mu.Unlock()
+	if !s.beginLook(k) {
+		return false
+	}
 	var from []byte
 	for more := true; more; {
 		chunk := s.expireChunk(k, from)
@@ -185,6 +190,22 @@ func (s *shard) expireGroup(g *dueGroup) bool {
 		s.c.o.Metrics.GroupsDeleted.Inc()
 	}
 	return true
+}
+
+// beginLook returns when all that was appended to the group before is in the cold store; false if it never will be.
+func (s *shard) beginLook(k *look) bool {
+	now := time.Now().UnixMilli()
+	k.before = now - now%max(s.c.o.Offsets.RetentionCheckMillis, 1)
+	var wait []*Future
+	s.mu.Lock()
+	s.mu.looking, s.mu.changed = k.id, false
+	if l := s.mu.groups[k.id]; l != nil {
+		if f := l.appliedLocked(); f != nil {
+			wait = append(wait, f)
+		}
+	}
+	s.mu.Unlock()
+	return s.await(wait)
 }
 
 // await returns when all futures are done; false if one failed.
@@ -226,35 +247,34 @@ func (s *shard) expireChunk(k *look, from []byte) (chunk sweptChunk) {
 
 // stays sees to an offset that has not expired.
 func (k *look) stays(d *dues, l *live, topic string, v *offsetValue, now int64) {
-	if d.early(d.of(v.committed, v.expires)) > now {
-		return // its own entry is still to come
-	}
 	from, may := l.g.OffsetsExpireFrom(topic, time.UnixMilli(v.committed))
-	at := d.of(from.UnixMilli(), v.expires)
+	own, at := d.of(v.committed, v.expires), d.of(from.UnixMilli(), v.expires)
 	if !may { // members consume the topic: if that ends a record says so
 		at = now + d.retention
+	}
+	if at >= own && d.early(own) > now {
+		return // its own entry is still to come
 	}
 	k.next = min(k.next, d.round(at, now))
 }
 
-// endLook removes the group if it has neither members nor offsets, and replaces the entries that made it be looked at. They stay if
-// something was appended meanwhile: it may have written one of them again.
+// endLook removes the group if it has neither members nor offsets, and replaces the entries that made it be looked at. Of them stay
+// those that something that was appended meanwhile may have written again.
 func (s *shard) endLook(k *look) (*Future, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.enterLocked() != 0 {
 		return nil, false
 	}
-	if l := s.mu.groups[k.id]; l != nil && len(l.unapplied) > 0 {
-		s.mu.changed = true
-	}
 	f, looked := s.removeIfEmptyLocked(k.id, time.Now())
 	b := s.c.o.Store.NewBatch()
 	defer b.Close()
 	num := s.mu.p.Num()
-	if looked && !s.mu.changed && !k.skipped {
+	if looked && !k.skipped {
 		for _, key := range k.keys {
-			b.DeleteBytes(num, key)
+			if !s.mu.changed || dueTime(key) < k.before {
+				b.DeleteBytes(num, key)
+			}
 		}
 	}
 	if k.next != math.MaxInt64 {

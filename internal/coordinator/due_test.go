@@ -2,11 +2,14 @@ package coordinator
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"ottla/internal/disk"
 )
 
 // dueEntries is how many entries of groups to look at there are.
@@ -72,6 +75,73 @@ func TestEntriesOfABusyGroupAreBounded(t *testing.T) {
 		pauseFor(retention + 2*checkAfter)
 		if n := w.dueEntries(t); n != 0 || len(w.listed(t)) != 0 {
 			t.Errorf("%d entries, groups %v", n, w.listed(t))
+		}
+	})
+}
+
+// TestEntriesOfAGroupThatNeverRests: a commit of it is on its way to the disk whenever it is looked at.
+func TestEntriesOfAGroupThatNeverRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := mustOpen(t, slowDisk{disk.NewMem()}, worldOptions{partitions: 1, check: time.Minute, retention: retention})
+		end := time.Now().Add(3 * retention)
+		var wg sync.WaitGroup
+		for i := range int32(2) {
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					mustCommit(t, w, simple("busy", "t0", i, 1))
+					<-time.After(time.Duration(i+1) * 300 * time.Millisecond) // less than the disk takes
+				}
+			})
+		}
+		wg.Wait()
+		if n := w.dueEntries(t); n > dueSteps+3 {
+			t.Errorf("%d entries", n)
+		}
+		pauseFor(retention + 3*time.Minute)
+		if n := w.dueEntries(t); n != 0 || len(w.listed(t)) != 0 {
+			t.Errorf("%d entries, groups %v", n, w.listed(t))
+		}
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestExpiryOfAnEmptyGroup: what is committed for a group whose members have left goes when the group has been empty for the
+// retention, as at Kafka, and not a retention later.
+func TestExpiryOfAnEmptyGroup(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		member, generation := mustJoin(t, w, "g")
+		m := simple("g", "t0", 0, 1)
+		m.member, m.generation = member, generation
+		mustCommit(t, w, m)
+		if w.leave("g", member) != 0 {
+			t.Fatal("leave")
+		}
+		pauseFor(retention / 2)
+		mustCommit(t, w, simple("g", "t0", 0, 2)) // it is reset
+		pauseFor(retention/2 - time.Second)
+		wantOffset(t, w, "g", "t0", 0, 2) // though it was looked at when the first one's time came
+		pauseFor(checkAfter)
+		wantOffset(t, w, "g", "t0", 0, -1)
+		pauseFor(2 * checkAfter)
+		if n := w.dueEntries(t); n != 0 || len(w.listed(t)) != 0 {
+			t.Errorf("%d entries, groups %v", n, w.listed(t))
+		}
+	})
+}
+
+// TestExpiryBeforeItsTime: an offset that had expired when it was committed goes with the next sweep.
+func TestExpiryBeforeItsTime(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		for i, millis := range []int64{0, -2, -1 << 62} {
+			m := simple("g", "t0", int32(i), 1)
+			m.version, m.retention = 4, millis
+			mustCommit(t, w, m)
+		}
+		pauseFor(checkAfter + time.Second)
+		for i := range int32(3) {
+			wantOffset(t, w, "g", "t0", i, -1)
 		}
 	})
 }

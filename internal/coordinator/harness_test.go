@@ -504,4 +504,31 @@ func wantNothingLive(t *testing.T, w *world) {
 	}
 }
 
+// slowDisk takes a second to make a log durable.
+type slowDisk struct{ disk.FS }
+
+type slowFile struct{ disk.File }
+
+func slowLog(f disk.File, name string, err error) (disk.File, error) {
+	if err != nil || filepath.Ext(name) != ".log" {
+		return f, err
+	}
+	return slowFile{f}, nil
+}
+
+func (d slowDisk) OpenReadWrite(name string, create bool) (disk.File, error) {
+	f, err := d.FS.OpenReadWrite(name, create)
+	return slowLog(f, name, err)
+}
+
+func (d slowDisk) Create(name string) (disk.File, error) {
+	f, err := d.FS.Create(name)
+	return slowLog(f, name, err)
+}
+
+func (f slowFile) Sync() error {
+	<-time.After(time.Second)
+	return f.File.Sync()
+}
+
 func newMem() *disk.Mem { return disk.NewMem() }
