@@ -87,7 +87,7 @@ func (c *check) auditGroupPartition(cold *coldstate.Store, p catalog.PartitionVi
 		const chunk = 1000
 		from, more, err = cold.ScanBytes(p.Num, nil, from, chunk, func(key, val []byte) ([]byte, error) {
 			c.report.GroupEntries++
-			if text := node.GroupEntryText(key, val); strings.Contains(text, "not readable: ") {
+			if text, readable := node.GroupEntryText(key, val); !readable {
 				if found++; len(problems) < problemsMax {
 					problems = append(problems, text)
 				}

@@ -63,7 +63,8 @@ func dumpGroupEntries(cold *coldstate.Store, num uint64, w io.Writer) error {
 	for more := true; more; {
 		var err error
 		from, more, err = cold.ScanBytes(num, nil, from, chunk, func(key, val []byte) ([]byte, error) {
-			_, err := fmt.Fprintf(w, "  %s\n", node.GroupEntryText(key, val))
+			text, _ := node.GroupEntryText(key, val)
+			_, err := fmt.Fprintf(w, "  %s\n", text)
 			return nil, err
 		})
 		if err != nil {

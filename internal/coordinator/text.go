@@ -16,47 +16,57 @@ var consumerRecordNames = map[int16]string{
 
 // RecordText says in words what a record of __consumer_offsets is: for tools. Bytes that are no such record are said to be none.
 func RecordText(key, value []byte) string {
+	text, _ := recordText(key, value)
+	return text
+}
+
+// notReadable ends a text of which readable is false.
+func notReadable(of string, err error) (text string, readable bool) {
+	return fmt.Sprintf("%snot readable: %v", of, err), false
+}
+
+func recordText(key, value []byte) (text string, readable bool) {
 	kind, id, err := group.RecordGroup(key)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("not readable: %v", err)
+		return notReadable("", err)
 	case kind == group.KindUnknown:
-		return fmt.Sprintf("of a kind that is not known: key %x", key)
+		return fmt.Sprintf("of a kind that is not known: key %x", key), true
 	}
-	text := fmt.Sprintf("group %q ", id)
+	text, readable = fmt.Sprintf("group %q ", id), true
 	rest := key[versionBytes+lengthBytes+len(id):]
 	switch kind {
 	case group.KindOffset:
-		text += offsetText(rest, value)
+		text, readable = offsetText(text, rest, value)
 	case group.KindClassic:
-		text += classicText(value)
+		text, readable = classicText(text, value)
 	default:
 		text += consumerRecordNames[int16(key[0])<<8|int16(key[1])]
 		if len(rest) > lengthBytes {
 			text += fmt.Sprintf(" %q", rest[lengthBytes:])
 		}
 		if value != nil {
-			return fmt.Sprintf("%s: %d bytes", text, len(value))
+			return fmt.Sprintf("%s: %d bytes", text, len(value)), true
 		}
 	}
 	if value == nil {
 		text += ": removed"
 	}
-	return text
+	return text, readable
 }
 
-func offsetText(rest, value []byte) string {
+func offsetText(of string, rest, value []byte) (text string, readable bool) {
 	topic, partition, err := splitOffsetKey(rest)
 	if err != nil {
-		return fmt.Sprintf("not readable: %v", err)
+		return notReadable(of, err)
 	}
-	text := fmt.Sprintf("topic %s partition %d", topic, partition)
+	text = fmt.Sprintf("%stopic %s partition %d", of, topic, partition)
 	if value == nil {
-		return text
+		return text, true
 	}
 	v, err := decodeOffset(value)
 	if err != nil {
-		return fmt.Sprintf("%s: not readable: %v", text, err)
+		return notReadable(text+": ", err)
 	}
 	text += fmt.Sprintf(" offset %d leader epoch %d committed at %d", v.offset, v.epoch, v.committed)
 	if v.expires != -1 {
@@ -65,18 +75,18 @@ func offsetText(rest, value []byte) string {
 	if v.metadata != "" {
 		text += fmt.Sprintf(" metadata %q", v.metadata)
 	}
-	return text
+	return text, true
 }
 
-func classicText(value []byte) string {
+func classicText(of string, value []byte) (text string, readable bool) {
 	if value == nil {
-		return "classic group"
+		return of + "classic group", true
 	}
 	var v kmsg.GroupMetadataValue
 	if err := v.ReadFrom(value); err != nil {
-		return fmt.Sprintf("classic group: not readable: %v", err)
+		return notReadable(of+"classic group: ", err)
 	}
-	words := []string{fmt.Sprintf("classic group of type %q generation %d", v.ProtocolType, v.Generation)}
+	words := []string{fmt.Sprintf("%sclassic group of type %q generation %d", of, v.ProtocolType, v.Generation)}
 	if v.Protocol != nil {
 		words = append(words, fmt.Sprintf("protocol %q", *v.Protocol))
 	}
@@ -88,32 +98,33 @@ func classicText(value []byte) string {
 		m := &v.Members[i]
 		words = append(words, fmt.Sprintf("%q of client %q at %s with %d bytes assigned", m.MemberID, m.ClientID, m.ClientHost, len(m.Assignment)))
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(words, ", "), true
 }
 
-// EntryText says in words what an entry of the cold store of groups is.
-func EntryText(key, value []byte) string {
+// EntryText says in words what an entry of the cold store of groups is, and whether it can be read.
+func EntryText(key, value []byte) (text string, readable bool) {
 	switch {
 	case len(key) == 1 && key[0] == keyDueBasis:
-		return fmt.Sprintf("entries of what is due are made for a retention of %d ms", int64(uintOf(value)))
+		return fmt.Sprintf("entries of what is due are made for a retention of %d ms", int64(uintOf(value))), true
 	case len(key) > dueTimeBytes && key[0] == spaceDue:
-		return fmt.Sprintf("group %q is looked at at %d", key[1+dueTimeBytes:], int64(uintOf(key[1:1+dueTimeBytes])))
+		return fmt.Sprintf("group %q is looked at at %d", key[1+dueTimeBytes:], int64(uintOf(key[1:1+dueTimeBytes]))), true
 	}
+	unknown := fmt.Errorf("key %x", key)
 	id, rest, err := splitCold(key)
 	if err != nil {
-		return fmt.Sprintf("not readable: key %x", key)
+		return notReadable("", unknown)
 	}
 	switch key[0] {
 	case spaceLive:
-		return fmt.Sprintf("group %q may have members", id)
+		return fmt.Sprintf("group %q may have members", id), true
 	case spaceOffset:
-		return fmt.Sprintf("group %q %s", id, offsetText(rest, value))
+		return offsetText(fmt.Sprintf("group %q ", id), rest, value)
 	case spaceGroup:
 		if record, err := metadataRecordKey(id, rest); err == nil {
-			return RecordText(record, value)
+			return recordText(record, value)
 		}
 	}
-	return fmt.Sprintf("not readable: key %x", key)
+	return notReadable("", unknown)
 }
 
 func uintOf(b []byte) uint64 {

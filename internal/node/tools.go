@@ -21,5 +21,7 @@ const (
 // GroupRecordText says in words what a record of OffsetsTopic is.
 func GroupRecordText(key, value []byte) string { return coordinator.RecordText(key, value) }
 
-// GroupEntryText says in words what an entry of the store of groups is.
-func GroupEntryText(key, value []byte) string { return coordinator.EntryText(key, value) }
+// GroupEntryText says in words what an entry of the store of groups is, and whether it can be read.
+func GroupEntryText(key, value []byte) (text string, readable bool) {
+	return coordinator.EntryText(key, value)
+}
