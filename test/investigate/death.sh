@@ -9,16 +9,22 @@ silent() {
   fi
   tail -1 "$work/answers.log"
 }
+# stays_dead: with the same heap it does not come up again, or what it has read from its disk leaves room for no more than some
+# of the producers that it bore before.
 stays_dead() { # DIR PORT
+  local code=0
   START_SECONDS=45 kafka_start 4.3.1 "$1" "$2" 256m >"$work/restart.log" 2>&1 || { echo "it does not come up in 45 s"; return 0; }
-  silent "127.0.0.1:$2"
+  timeout -s INT -k 10 100 "$ottla" "${wide[@]}" -b "127.0.0.1:$2" -n 150 --reuse-topic --max-seconds 60 --stall 15s -q >"$work/again.json" 2>"$work/again.err" || code=$?
+  tail -n 1 "$work/again.err"
+  [ $code = 3 ] || { echo "it bears 150 more producers, exit code $code"; return 1; }
 }
+wide=(storm -m wide -p 1000 --topic ottla-storm-death --keep --connections 4 --record-bytes 16 -o json)
 
 # watch_dying DIR STORM keeps histograms until the heap is full or the storm has ended.
 watch_dying() {
   local n=0
   while running "$2" && ! ls "$1"/*.hprof >/dev/null 2>&1; do
-    sleep 8
+    sleep 12
     n=$((n + 1))
     { date -u '+%F %T'; timeout 20 jcmd "$(cat "$1/pid")" GC.class_histogram; } >"$work/histogram-$n.txt" 2>/dev/null || { rm -f "$work/histogram-$n.txt"; break; }
   done
@@ -39,14 +45,14 @@ death() {
   local d=$work/broker port address ending
   port=$(free_port) address=127.0.0.1:$port client="Apache Kafka 4.3.1, -Xmx256m" version=4.3.1
   log "the death of Kafka 4.3.1 begins"
-  JVM_OPTS="-XX:+HeapDumpOnOutOfMemoryError -XX:HeapDumpPath=$d" kafka_start 4.3.1 "$d" "$port" 256m log.roll.ms=15000 log.roll.jitter.ms=5000 log.index.size.max.bytes=65536
-  begin storm "$ottla" storm -b "$address" -m wide -p 1000 --topic ottla-storm-death --keep -n 100000 --connections 4 --record-bytes 16 --max-seconds 150 --stall 20s -o json
+  JVM_OPTS="-XX:+HeapDumpOnOutOfMemoryError -XX:HeapDumpPath=$d" kafka_start 4.3.1 "$d" "$port" 256m log.roll.ms=30000 log.roll.jitter.ms=5000 log.index.size.max.bytes=65536
+  begin storm "$ottla" "${wide[@]}" -b "$address" -n 100000 --max-seconds 240 --stall 20s
   watch_dying "$d" storm
-  await 120 gone_storm || true
+  await 200 gone_storm || true
   ended storm
   check "a storm of producers that write to 1,000 partitions ends its answers" storm_stalled
   check "nothing is answered any more" silent "$address"
-  check "the JVM wrote a heap dump when its memory was full" ls "$d"/java_pid*.hprof
+  check "the JVM writes a heap dump when its memory is full" dumped "$d"
   kafka_kill "$d"
   check "autopsy of the heap dump finds a storm" remains dump "$d"/java_pid*.hprof
   check "autopsy of the heap dump names topic and partition" names_topic dump '{v["heap"]["entries"]} > 100000' '{len(v["suspects"])} > 5'
@@ -58,6 +64,11 @@ death() {
   check "autopsy of all remains names topic and partition, and the death" names_topic all '{v["heap"].get("died")} == True'
   rm -f "$d"/java_pid*.hprof
   check "the same heap is not enough after a restart" stays_dead "$d" "$port"
+}
+# dumped: the JVM may take its time to find that nothing is left.
+dumped() {
+  await 60 grep -q 'Heap dump file created' "$1/stdout.log" || { echo "none in 60 s after the last answer"; return 1; }
+  grep -E 'OutOfMemoryError|Heap dump file created' "$1/stdout.log" | head -3
 }
 gone_storm() { ! running storm; }
 storm_stalled() {

@@ -66,5 +66,5 @@ while True:
 PY
 }
 
-# histogram DIR FILE: the live objects of a broker, after a collection of garbage, bounded in time.
-histogram() { timeout 60 jcmd "$(cat "$1/pid")" GC.class_histogram >"$2"; }
+# histogram DIR FILE: the live objects of a broker, after a collection of garbage, with the time before them. Bounded in time.
+histogram() { { date -u '+%F %T' && timeout 60 jcmd "$(cat "$1/pid")" GC.class_histogram; } >"$2"; }

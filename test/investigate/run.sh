@@ -5,7 +5,7 @@
 # Kafka (a healthy load, a storm beside it, the remedy of that version, its remains), ottla, slow (a leak that began days ago and is
 # slow), diseases (what else producers can do to a broker), page (the HTML report in a browser).
 # --quick leaves out all versions but the oldest and the newest, and what comes after ottla. The jars come from Maven Central: see kafka.sh. Results go to $RESULTS,
-# one JSON object a line, as those of test/compat. LANES (2) chains run side by side; KEEP keeps what they leave.
+# one JSON object a line, as those of test/compat. LANES (3) chains run side by side; KEEP keeps what they leave.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -24,7 +24,7 @@ if [ $# = 0 ]; then
   steps=(death 4.3.1 2.3.1 ottla)
   [ -n "$quick" ] || steps=(death 4.3.1 2.3.1 2.8.2 3.3.2 3.6.2 3.9.1 ottla slow diseases page)
 fi
-lanes=${LANES:-2}
+lanes=${LANES:-3}
 all=$(mktemp -d "${TMPDIR:-/tmp}/investigate.XXXXXX")
 to=${RESULTS:-/dev/null}
 export RESULTS=$all/results.jsonl
