@@ -4,7 +4,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20000x
 
-.PHONY: build test race lint fuzz compat compat-all investigate bench docs
+.PHONY: build test race lint fuzz compat compat-all investigate bench docs release deploy-test
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X ottla/internal/cli.Version=$(VERSION)" -o bin/ottla ./cmd/ottla
