@@ -62,6 +62,28 @@ func TestTransactionsOfSeenProducers(t *testing.T) {
 	}
 }
 
+// Brokers answer who may not describe transactional ids with an empty list. That is no evidence that there are none.
+func TestTransactionsThatMayNotBeSeen(t *testing.T) {
+	for code, want := range map[int16]evidence.State{kerr.TransactionalIDAuthorizationFailed.Code: evidence.Denied, kerr.TransactionalIDNotFound.Code: evidence.Seen} {
+		c := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "leak"))
+		write(t, c, "leak", 0, leak(100, 50, time.Now().UnixMilli()-60_000, 1000)...)
+		answerTransactions(c, 1_000_000)
+		c.ControlKey(int16(kmsg.DescribeTransactions), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			resp := kreq.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+			state := kmsg.NewDescribeTransactionsResponseTransactionState()
+			state.TransactionalID, state.ErrorCode = kreq.(*kmsg.DescribeTransactionsRequest).TransactionalIDs[0], code
+			resp.TransactionStates = append(resp.TransactionStates, state)
+			return resp, nil, true
+		})
+		scan := mustScan(t, quick(c))
+		line := wantState(t, scan, evidence.SourceTransactions, want)
+		if denied := want == evidence.Denied; (scan.Transactions == nil) != denied || (line.Permission == permissionTransactions) != denied {
+			t.Errorf("%+v, %+v", line, scan.Transactions)
+		}
+	}
+}
+
 func TestMaskedIDs(t *testing.T) {
 	for id, prefix := range map[string]string{
 		"example-etl-17": "example-etl-#", "550e8400-e29b-41d4-a716-446655440000": "#", "example-etl-jane": "example-etl-#", "jane": "jane#", "janedoe": "jane#", "": "#",

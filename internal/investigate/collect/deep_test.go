@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -274,6 +275,63 @@ func TestSetsStayBelowTheCap(t *testing.T) {
 	}
 }
 
+// firstSources runs what describe-producers rests on.
+func firstSources(t *testing.T, o Options) *session {
+	t.Helper()
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	for _, src := range []*source{&sourceAPIVersions, &sourceMetadata, &sourceOffsets} {
+		s.step(src).runRound(t.Context(), 0)
+	}
+	return s
+}
+
+// A partition that grows above the cap between its offsets and the question is not asked.
+func TestSetsOfWhatGrows(t *testing.T) {
+	c := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(2, "leak"))
+	now := time.Now().UnixMilli()
+	for p := range int32(2) {
+		write(t, c, "leak", p, leak(100, 60, now-200_000, 1000)...)
+	}
+	asked := describe(c, now)
+	o := quick(c)
+	o.SetMax = 100
+	s := firstSources(t, o)
+	write(t, c, "leak", 0, leak(1000, 60, now-100_000, 1000)...)
+	sets := s.step(&sourceSets)
+	sets.runRound(t.Context(), 0)
+	if line := sets.ledger(); !slices.Equal(asked(), []string{"leak-1"}) || line.State != evidence.Partly || !strings.Contains(line.Why, "1 partitions have grown") {
+		t.Errorf("asked %v, %+v", asked(), line)
+	}
+}
+
+// Partitions of a leader that never said what it offers are missing, not done, and not "unsupported".
+func TestSetsOfASilentLeader(t *testing.T) {
+	for silent, want := range map[int]evidence.State{1: evidence.Partly, 2: evidence.Failed} {
+		c := fake(t, kfake.NumBrokers(2), kfake.SeedTopics(4, "leak"))
+		now := time.Now().UnixMilli()
+		for p := range int32(4) {
+			write(t, c, "leak", p, leak(100, 60, now-200_000, 1000)...)
+		}
+		describe(c, now)
+		s := firstSources(t, quick(c))
+		for id := range silent {
+			s.brokers[int32(id)] = &manners{silent: true}
+		}
+		sets := s.step(&sourceSets)
+		sets.runRound(t.Context(), 0)
+		if line := sets.ledger(); line.State != want {
+			t.Errorf("%d of 2 silent: %+v, %d sets", silent, line, len(s.scan.Sets))
+		}
+	}
+}
+
 // On Kafka a follower is asked; where it does not know the partition any more, the leader is.
 func TestSetsAskFollowers(t *testing.T) {
 	for _, stale := range []bool{false, true} {
@@ -294,19 +352,7 @@ func TestSetsAskFollowers(t *testing.T) {
 			resp.Topics = append(resp.Topics, rt)
 			return resp, nil, true
 		})
-		o := quick(c)
-		if err := o.complete(); err != nil {
-			t.Fatal(err)
-		}
-		ctx := context.Background()
-		s, err := open(ctx, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.close()
-		for _, src := range []*source{&sourceAPIVersions, &sourceMetadata, &sourceOffsets} {
-			s.step(src).runRound(ctx, 0)
-		}
+		s := firstSources(t, quick(c))
 		s.scan.Cluster.Vendor = evidence.VendorKafka
 		leader := c.LeaderFor("leak", 0)
 		for i := range s.scan.Partitions {
@@ -314,7 +360,7 @@ func TestSetsAskFollowers(t *testing.T) {
 			p.Replicas = []int32{p.Leader, (p.Leader + 1) % 3}
 		}
 		sets := s.step(&sourceSets)
-		sets.runRound(ctx, 0)
+		sets.runRound(t.Context(), 0)
 		want := []int32{(leader + 1) % 3}
 		if stale {
 			want = append(want, leader)

@@ -145,8 +145,11 @@ func (c *logCounter) read(ctx context.Context, name string, in *bufio.Reader) (u
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
 			c.long++
-			for errors.Is(err, bufio.ErrBufferFull) {
+			for errors.Is(err, bufio.ErrBufferFull) && ctx.Err() == nil { // it may have no end
 				_, err = in.ReadSlice('\n')
+			}
+			if errors.Is(err, bufio.ErrBufferFull) {
+				return understood, context.Cause(ctx)
 			}
 			line = nil
 		}

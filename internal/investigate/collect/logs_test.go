@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,6 +135,31 @@ func TestLogsStayBounded(t *testing.T) {
 	}
 	if lines, err := newLogCounter(nil).readFile(context.Background(), name); err == nil || lines == 0 {
 		t.Errorf("of half a file %d lines, %v", lines, err)
+	}
+}
+
+// endless is a line that never ends.
+type endless struct {
+	cancel context.CancelFunc
+	reads  int
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.reads++; e.reads == 3 {
+		e.cancel()
+	}
+	if e.reads > 10 {
+		return 0, errors.New("read on after the end of the scan")
+	}
+	return len(b), nil
+}
+
+func TestALineWithoutEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err := newLogCounter(nil).read(ctx, "zero", bufio.NewReaderSize(&endless{cancel: cancel}, 16))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

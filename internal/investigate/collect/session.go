@@ -138,10 +138,10 @@ func (s *session) bootstrap(ctx context.Context) error {
 	var errs []string
 	seeds := s.client.SeedBrokers()
 	for i, seed := range seeds[:min(len(seeds), seedsMax)] {
-		ctx, cancel := context.WithTimeout(ctx, min(s.o.Timeout, firstTimeout))
+		limited, cancel := context.WithTimeout(ctx, min(s.o.Timeout, firstTimeout))
 		req := kmsg.NewPtrMetadataRequest()
 		req.Topics = []kmsg.MetadataRequestTopic{} // none: brokers only
-		_, err := seed.Request(ctx, req)
+		_, err := seed.Request(limited, req)
 		cancel()
 		if err == nil && len(s.o.Bootstrap) == len(seeds) {
 			if err = s.client.UpdateSeedBrokers(s.o.Bootstrap[i]); err != nil {
@@ -168,7 +168,7 @@ func (s *session) seedName(i, seeds int) string {
 
 // learnBrokers asks for the brokers through the client, which from then on knows their addresses.
 func (s *session) learnBrokers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.o.Timeout, firstTimeout))
+	ctx, cancel := context.WithTimeout(ctx, min(s.o.Timeout, firstTimeout))
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}

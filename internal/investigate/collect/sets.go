@@ -32,20 +32,15 @@ var sourceSets = source{
 	run:         runSets,
 	most: func(s *step) (int64, int64) {
 		n := min(int64(len(s.scan.Partitions)), setsMax)
-		return n, min(setsTotalMax*setProducerBytes, n*s.o.SetMax*setProducerBytes)
+		ends := n/lookupsMax + int64(len(s.scan.Brokers))
+		return n + ends, min(setsTotalMax, n*min(s.o.SetMax, setsTotalMax))*setProducerBytes + 2*n*lookupBytes
 	},
 }
 
 // runSets asks for one partition's producers at a time, or for a few small ones' together: an answer has no pages, and both
 // the broker and this process hold all of it.
 func runSets(ctx context.Context, s *step) error {
-	parts := s.setsWanted()
-	asked := false
-	for _, work := range s.setRequests(parts) {
-		if s.version(work.broker, kmsg.DescribeProducers) < 0 {
-			continue
-		}
-		asked = true
+	for _, work := range s.setRequests(s.stillSmall(ctx, s.setsWanted())) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -55,9 +50,6 @@ func runSets(ctx context.Context, s *step) error {
 			s.describe(ctx, setRequest{p.Leader, []*evidence.Partition{p}, true})
 			s.did()
 		}
-	}
-	if len(parts) > 0 && !asked {
-		return errUnsupported{kmsg.NameForKey(int16(kmsg.DescribeProducers)) + " (Kafka 2.8)"}
 	}
 	return nil
 }
@@ -97,6 +89,30 @@ func (s *step) setsWanted() []*evidence.Partition {
 	}
 	if n := len(parts) - len(out); n > 0 {
 		s.leftOut(fmt.Sprintf("%d partitions were not asked: at most %d are, with %d producers together", n, setsMax, setsTotalMax))
+	}
+	return out
+}
+
+// stillSmall asks for the ends of logs once more and leaves out what has grown above the cap since the first sources: a storm makes hundreds of
+// thousands of producers in the minutes that tails and clock may take. A partition whose leader does not answer keeps its bound.
+func (s *step) stillSmall(ctx context.Context, parts []*evidence.Partition) []*evidence.Partition {
+	ends := s.session.step(s.src).ends(ctx, parts) // what becomes of these is not what becomes of the source
+	grown := 0
+	out := parts[:0]
+	s.write(func(*evidence.Scan) {
+		for _, p := range parts {
+			if end, told := ends[p]; told {
+				p.End = max(p.End, end)
+			}
+			if p.Bound() > s.o.SetMax {
+				grown++
+			} else {
+				out = append(out, p)
+			}
+		}
+	})
+	if grown > 0 {
+		s.leftOut(fmt.Sprintf("%d partitions have grown above %d producers during the scan and were not asked", grown, s.o.SetMax))
 	}
 	return out
 }

@@ -150,7 +150,8 @@ func (r *tailsRun) suspects(ctx context.Context) []stretch {
 		}
 		r.write(func(*evidence.Scan) { p.End = max(p.End, end) }) // what it may hold now
 		if from >= end {                                          // nothing new, which is an answer too
-			r.counter(p).tail.From, r.counter(p).tail.To = end, end
+			t := &r.counter(p).tail
+			t.From, t.To, t.End = end, end, end
 			continue
 		}
 		share -= tailBytesMax
@@ -199,6 +200,7 @@ func (r *tailsRun) read(ctx context.Context, work []stretch, mostBytes int32) {
 		r.fetch(ctx, broker, some, func(f fetched) {
 			c := newTailCounter(f.part.Topic, f.part.Index, r.round, r.now().UTC())
 			c.add(f.records)
+			c.tail.End = max(f.end, c.tail.To)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if old := r.mu.got[f.part]; old == nil || c.tail.To > c.tail.From {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ottla/internal/investigate/evidence"
@@ -36,7 +38,7 @@ var sourceTransactions = source{
 	run:         runTransactions,
 	most: func(s *step) (int64, int64) {
 		n := int64(len(s.scan.Brokers))
-		return n, 2 * transactionsAsked * transactionBytes
+		return n + 1, (2*transactionsAsked + 1) * transactionBytes
 	},
 }
 
@@ -64,7 +66,6 @@ func runTransactions(ctx context.Context, s *step) error {
 			s.trouble(err, permissionTransactions)
 			return
 		}
-		s.ok()
 		mu.Lock()
 		defer mu.Unlock()
 		answers++
@@ -77,7 +78,17 @@ func runTransactions(ctx context.Context, s *step) error {
 	if answers == 0 {
 		return nil
 	}
+	if out.Listed == 0 {
+		if err := s.mayDescribe(ctx); err != nil {
+			s.trouble(err, permissionTransactions)
+			return nil
+		}
+	}
+	for range answers {
+		s.ok()
+	}
 	if out.Listed == 0 && len(transactional) > 0 {
+		s.lacks(permissionTransactions)
 		s.leftOut(fmt.Sprintf("no broker named a transactional id of %d transactional producers: brokers leave out, without a word, those that may not be described", len(transactional)))
 	}
 	trimPrefixes(out.Prefixes)
@@ -85,6 +96,27 @@ func runTransactions(ctx context.Context, s *step) error {
 		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.ID, b.ID))
 	})
 	s.write(func(scan *evidence.Scan) { scan.Transactions = out })
+	return nil
+}
+
+// mayDescribe tells an empty list from one that brokers emptied: they leave out, without a word, what may not be described
+// (KafkaApis.handleListTransactionsRequest), but say so of an id that they are asked for by name, whether it exists or not.
+func (s *step) mayDescribe(ctx context.Context) error {
+	for _, broker := range s.answering() {
+		if s.version(broker, kmsg.DescribeTransactions) < 0 {
+			continue
+		}
+		req := kmsg.NewPtrDescribeTransactionsRequest()
+		req.TransactionalIDs = []string{ClientID}
+		resp, err := req.RequestWith(ctx, s.at(broker, transactionBytes))
+		if err != nil || len(resp.TransactionStates) == 0 {
+			return nil // nothing speaks against the list
+		}
+		if err := coded(resp.TransactionStates[0].ErrorCode); errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+			return err
+		}
+		return nil
+	}
 	return nil
 }
 
