@@ -97,6 +97,7 @@ func splitBrokers(value string) []string {
 			if _, rest, found := strings.Cut(b, "://"); found { // a listener, as brokers write it
 				b = rest
 			}
+			b = b[strings.LastIndexByte(b, '@')+1:] // a name and password, which no broker's address has, would be printed and recorded
 			if _, _, err := net.SplitHostPort(b); err != nil && !strings.HasSuffix(b, ":") {
 				b = net.JoinHostPort(strings.Trim(b, "[]"), "9092")
 			}

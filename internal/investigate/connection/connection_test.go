@@ -124,6 +124,10 @@ func TestSources(t *testing.T) {
 	if want := []string{"d:4", "e:5"}; !reflect.DeepEqual(s.Brokers, want) {
 		t.Errorf("flags: %q", s.Brokers)
 	}
+	s.Bootstrap("bob:hunter2@g:7,SASL_SSL://bob:hunter2@h") // what is printed and recorded
+	if want := []string{"g:7", "h:9092"}; !reflect.DeepEqual(s.Brokers, want) {
+		t.Errorf("with a password: %q", s.Brokers)
+	}
 	s.Bootstrap("f")
 	if opts, err := s.Options(); err != nil || len(opts) != 3 || s.Brokers[0] != "f:9092" {
 		t.Errorf("%d options for %v, %v", len(opts), s.Brokers, err)
