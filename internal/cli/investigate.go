@@ -173,6 +173,9 @@ func (f *investigateFlags) check() error {
 	case o.BytesMax <= 0 || o.RequestsMax <= 0 || o.TimeMax <= 0 || o.Timeout <= 0 || o.Interval <= 0 || o.SetMax <= 0:
 		return errors.New("limits must be above 0")
 	}
+	if err := writable(f.record, f.html, f.markdown); err != nil {
+		return err
+	}
 	for _, name := range slices.Concat(o.Only, o.Skip) {
 		if !slices.Contains(collect.SourceNames(), name) {
 			return fmt.Errorf("no source is called %q: there are %s", name, strings.Join(collect.SourceNames(), ", "))
@@ -196,14 +199,19 @@ func (f *investigateFlags) run(cmd *cobra.Command, env *Env) error {
 	if err != nil {
 		return err
 	}
+	var lost error // what could not be written must not cost the verdict
+	if f.record != "" {
+		lost = writeScan(f.record, scan)
+	}
 	if len(earlier) > 0 {
-		return f.printFix(cmd.OutOrStdout(), diagnose.VerifyFix(append(earlier, scan)))
+		return exitWith(cmd.ErrOrStderr(), lost, f.printFix(cmd.OutOrStdout(), diagnose.VerifyFix(append(earlier, scan))))
 	}
 	v := diagnose.Diagnose(scan)
+	lost = errors.Join(lost, f.writeReports(v))
 	if err := f.print(cmd.OutOrStdout(), env, v); err != nil {
-		return err
+		return errors.Join(lost, err)
 	}
-	return exitOf(failExit(f.failOn, v.Level))
+	return exitWith(cmd.ErrOrStderr(), lost, exitOf(failExit(f.failOn, v.Level)))
 }
 
 // scan asks the cluster, or reads what was recorded.
@@ -227,11 +235,6 @@ func (f *investigateFlags) scan(cmd *cobra.Command, env *Env) (*evidence.Scan, e
 	bar.end()
 	if err != nil {
 		return nil, connectionFailure(cmd.ErrOrStderr(), err)
-	}
-	if f.record != "" {
-		if err := writeScan(f.record, scan); err != nil {
-			return nil, err
-		}
 	}
 	return scan, nil
 }
@@ -334,17 +337,15 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
+// writeReports writes the files that were asked for. Those that cannot be written do not keep it from the others.
+func (f *investigateFlags) writeReports(v *diagnose.Verdict) error {
+	return writeOutputs(map[string]func(io.Writer) error{
+		f.html:     func(w io.Writer) error { return report.HTML(w, v) },
+		f.markdown: func(w io.Writer) error { return report.Markdown(w, v) },
+	})
+}
+
 func (f *investigateFlags) print(w io.Writer, env *Env, v *diagnose.Verdict) error {
-	for _, out := range []struct {
-		path  string
-		print func(io.Writer, *diagnose.Verdict) error
-	}{{f.html, report.HTML}, {f.markdown, report.Markdown}} {
-		if out.path != "" && out.path != "-" {
-			if err := writeFile(out.path, func(w io.Writer) error { return out.print(w, v) }); err != nil {
-				return err
-			}
-		}
-	}
 	switch {
 	case f.output == outputJSON:
 		return report.JSON(w, v)
@@ -407,6 +408,18 @@ func failExit(failOn string, l diagnose.Level) int {
 		return exitOK
 	}
 	return l.Exit()
+}
+
+// exitWith says which files could not be written and ends with the verdict's exit code; where that is 0, with that of a wrong command line.
+func exitWith(w io.Writer, lost, exit error) error {
+	if lost == nil {
+		return exit
+	}
+	fmt.Fprintf(w, "ottla: %v\n", lost)
+	if exit == nil {
+		return exitError(exitUsage64)
+	}
+	return exit
 }
 
 func exitOf(code int) error {

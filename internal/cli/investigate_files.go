@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,6 +89,44 @@ func writeScan(path string, scan *evidence.Scan) error {
 	})
 }
 
+// writable tries whether files can be written, before minutes are spent on what goes into them. Empty paths and "-" are none.
+func writable(paths ...string) error {
+	for _, path := range paths {
+		if path == "" || path == "-" {
+			continue
+		}
+		switch info, err := os.Stat(path); {
+		case err == nil && info.IsDir():
+			return fmt.Errorf("%s is a directory", path)
+		case err == nil && !info.Mode().IsRegular():
+			continue
+		}
+		file, err := createBeside(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeOutputs writes each file that has a path; "-" is none.
+func writeOutputs(outputs map[string]func(io.Writer) error) error {
+	var errs []error
+	for _, path := range slices.Sorted(maps.Keys(outputs)) {
+		if path != "" && path != "-" {
+			errs = append(errs, writeFile(path, outputs[path]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func createBeside(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+}
+
 // writeFile writes a file that is whole or not there.
 func writeFile(path string, write func(io.Writer) error) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // /dev/stdout, a pipe
@@ -97,7 +136,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(file), file.Close())
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	file, err := createBeside(path)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (f *fleetFlags) check(cmd *cobra.Command, args []string) error {
 	case f.replay != "" && (f.state != "" || f.record != "" || f.escalate || changed("level")):
 		return errors.New("--replay asks no cluster: --state, --record, --escalate and --level make no sense with it")
 	}
-	return nil
+	return writable(f.html, f.markdown)
 }
 
 func (f *fleetFlags) run(cmd *cobra.Command, env *Env, args []string) error {
@@ -155,10 +155,14 @@ func (f *fleetFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 		r = fleet.Run(ctx, list, o)
 	}
 	bar.end()
+	lost := writeOutputs(map[string]func(io.Writer) error{
+		f.html:     func(w io.Writer) error { return fleet.HTML(w, r) },
+		f.markdown: func(w io.Writer) error { return fleet.Markdown(w, r) },
+	})
 	if err := f.print(cmd.OutOrStdout(), env, r); err != nil {
-		return err
+		return errors.Join(lost, err)
 	}
-	return exitOf(r.ExitFor(f.failOn))
+	return exitWith(cmd.ErrOrStderr(), lost, exitOf(r.ExitFor(f.failOn)))
 }
 
 // directories opens what runs write into.
@@ -181,16 +185,6 @@ func (f *fleetFlags) directories(o *fleet.Options) (err error) {
 }
 
 func (f *fleetFlags) print(w io.Writer, env *Env, r *fleet.Report) error {
-	for _, out := range []struct {
-		path  string
-		print func(io.Writer, *fleet.Report) error
-	}{{f.html, fleet.HTML}, {f.markdown, fleet.Markdown}} {
-		if out.path != "" && out.path != "-" {
-			if err := writeFile(out.path, func(w io.Writer) error { return out.print(w, r) }); err != nil {
-				return err
-			}
-		}
-	}
 	switch {
 	case f.output == outputJSON:
 		return fleet.JSON(w, r)

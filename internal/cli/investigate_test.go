@@ -154,7 +154,7 @@ func TestInvestigateOutputs(t *testing.T) {
 	if code, _, errs := command(t, nil, "investigate", "--replay", scan, "--fail-on", "never"); code != exitOK {
 		t.Errorf("--fail-on never: exit %d, %s", code, errs)
 	}
-	if code, _, errs := command(t, nil, "investigate", "--replay", scan, "--html", filepath.Join(dir, "none", "x.html")); code != exitFailed || errs == "" {
+	if code, _, errs := command(t, nil, "investigate", "--replay", scan, "--html", filepath.Join(dir, "none", "x.html")); code != exitUsage64 || errs == "" {
 		t.Errorf("a page that cannot be written: exit %d, %s", code, errs)
 	}
 	code, out, errs = command(t, nil, "investigate", "--replay", scan, "--verify-fix", scan)
@@ -165,6 +165,33 @@ func TestInvestigateOutputs(t *testing.T) {
 	var fix diagnose.Fix
 	if err := json.Unmarshal([]byte(out), &fix); err != nil || len(fix.Points) > 0 && fix.Schema == 0 {
 		t.Errorf("--verify-fix -o json: %v %q", err, out)
+	}
+}
+
+// TestUnwritableFilesDoNotCostTheVerdict: what can be known is said before the cluster is asked; a disk that is full by the end of the
+// scan costs no more than the file.
+func TestUnwritableFilesDoNotCostTheVerdict(t *testing.T) {
+	dir, nobody := t.TempDir(), nobody(t)
+	none := filepath.Join(dir, "none", "x")
+	for _, args := range [][]string{
+		{"-b", nobody, "--html", none}, {"-b", nobody, "--markdown=" + none}, {"-b", nobody, "--record", none}, {"-b", nobody, "--html", dir},
+		{"fleet", "--replay", dir, "--html", none},
+	} {
+		if code, out, errs := command(t, nil, append([]string{"investigate"}, args...)...); code != exitUsage64 || out != "" || strings.Contains(errs, "connect") {
+			t.Errorf("%v: exit %d, %q %s", args, code, out, errs)
+		}
+	}
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no device that is always full")
+	}
+	args := []string{"investigate", "-b", fakeCluster(t), "--interval", "1ms"}
+	want, verdict, _ := command(t, nil, args...)
+	first, _, _ := strings.Cut(verdict, "\n")
+	for failOn, want := range map[string]int{"any": want, "never": exitUsage64} {
+		code, out, errs := command(t, nil, append(args, "--html", "/dev/full", "--record", "/dev/full", "--fail-on", failOn)...)
+		if code != want || first == "" || !strings.HasPrefix(out, first) || strings.Count(errs, "no space left") != 2 {
+			t.Errorf("a full disk, --fail-on %s: exit %d, want %d, %q %s", failOn, code, want, out, errs)
+		}
 	}
 }
 
