@@ -61,7 +61,7 @@ func examine(s *evidence.Scan) *findings {
 	for _, t := range samplesOf(s) {
 		facts := factsOf(t, most)
 		facts.stay = f.stay(facts)
-		facts.judge(&f.counter, &f.kink)
+		facts.judge(&f.counter, &f.kink, float64(off))
 		f.topics = append(f.topics, facts)
 		f.byName[t.name] = facts
 	}

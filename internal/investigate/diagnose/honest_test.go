@@ -256,3 +256,34 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 		t.Errorf("%v %+v", err, fix)
 	}
 }
+
+// TestLivesBeyondTheSample: producers that live for half a minute write in both rounds, as restarted ones do. The clock tells that they have
+// been made for longer than a restart takes; where it does not, the same sample is a restart.
+func TestLivesBeyondTheSample(t *testing.T) {
+	h := newHistory(2, 1)
+	h.topic("orders", 2)
+	h.topic("functions", 4)
+	h.tail = 60
+	ev := h.singletons("orders", 5, ago(30*day), time.Hour, 10*365*day)
+	end := h.now.Add(25 * time.Second)
+	for at := ago(80 * time.Minute); at.Before(end); at = at.Add(200 * time.Millisecond) {
+		ev = append(ev, event{at, func(at time.Time) {
+			pid := h.id(at)
+			for i := range int32(6) {
+				h.write("functions", int(pid%4), stored{at: at.Add(time.Duration(i) * 5 * time.Second), pid: pid, sequence: i, records: 1})
+			}
+		}})
+	}
+	h.run(ev)
+	s := h.scan()
+	v := Diagnose(s)
+	if h1 := v.Horsemen[0]; v.Level != Armed || h1.Status != Half || len(v.Suspects) != 1 || v.Suspects[0].Name != "functions" || !strings.Contains(h1.Sentence, "longer than a restart takes") {
+		t.Errorf("%s: %s %+v", v.Level, v.Sentence, h1)
+	}
+	s.Clock = slices.DeleteFunc(s.Clock, func(p evidence.ClockPoint) bool {
+		return p.Topic == "functions" && s.Ended.UnixMilli()-p.Time > 600_000
+	})
+	if v = Diagnose(s); v.Level != Healthy {
+		t.Errorf("%s: %s %+v", v.Level, v.Sentence, v.Horsemen[0])
+	}
+}

@@ -236,12 +236,15 @@ func (f *topicFacts) fanOut() float64 {
 }
 
 // judge decides whether the newborn producers are a leak. births is the counter's word on whether any are made now.
-func (f *topicFacts) judge(b *birthFacts, k *kink) {
+func (f *topicFacts) judge(b *birthFacts, k *kink, off float64) {
 	f.leak, f.why = noLeak, ""
 	short := f.lifeMedian < shortLife && f.births >= birthsPerSecondMin && f.newborn >= newbornFew
 	many := f.share >= newbornShareFound && f.newborn >= newbornEnough && f.entries >= entriesPerSecondMin
 	switch {
 	case !short && !many || f.share < newbornShareNone:
+		return
+	case f.livesOn() && f.goneOn(k, off):
+		f.leak, f.why = maybeLeak, "its new producers live longer than the sample shows, but they have been made at this rate for longer than a restart takes"
 		return
 	case f.survival >= survivalHealthy:
 		f.why = "its new producers wrote again in the second round: they live on"
@@ -257,7 +260,7 @@ func (f *topicFacts) judge(b *birthFacts, k *kink) {
 		if f.newborn >= youngBirths {
 			f.leak = maybeLeak
 		}
-	case f.justBegan(k):
+	case f.justBegan(k) && !f.goneOn(k, off):
 		f.leak, f.why = maybeLeak, "its new producers began within the last 15 minutes and are few: a rolling restart looks like this; look again"
 	default:
 		f.leak = realLeak
@@ -287,6 +290,33 @@ func (f *topicFacts) goesOn(b *birthFacts) bool {
 	// Births that come in waves leave gaps like those before; silence that is longer than them is an end.
 	meanGap := float64(f.lastBirth-f.firstBirth) / float64(f.newborn)
 	return quiet <= overGaps*meanGap || quiet <= 2*float64(f.longestGap())
+}
+
+// livesOn: the newborns were restarted, for all that two rounds show.
+func (f *topicFacts) livesOn() bool {
+	return f.survival >= survivalHealthy || f.livedRatio >= survivalHealthy
+}
+
+// goneOn: until a quarter of an hour ago the clock rose as fast as this topic's births are now, over the shortest time in which that
+// is told from the error of the ids, off, and from a restart.
+func (f *topicFacts) goneOn(k *kink, off float64) bool {
+	until := -1
+	for i := len(k.curve) - 1; i >= 0; i-- {
+		p := &k.curve[i]
+		if age := float64(f.at-p.Time) / 1000; until < 0 && age >= youngAge {
+			until = i
+		} else if age > day.Seconds() {
+			return false
+		}
+		if until < 0 {
+			continue
+		}
+		last := &k.curve[until]
+		if expected := f.births * float64(last.Time-p.Time) / 1000; expected >= 2*off+youngBirths {
+			return float64(last.PID-p.PID) >= 0.5*expected
+		}
+	}
+	return false
 }
 
 // longestGap is the longest time between two births, in ms.

@@ -242,6 +242,10 @@ func (h *history) readClock(s *evidence.Scan) {
 	for i := range probes {
 		readAt(from.Add(spacing*time.Duration(i)), false)
 	}
+	for ago := spacing / 2; ago >= 30*time.Second; ago /= 2 {
+		readAt(s.Ended.Add(-ago), false)
+	}
+	slices.SortStableFunc(s.Clock, func(a, b evidence.ClockPoint) int { return compare(a.Time, b.Time) })
 	for _, t := range RefineClock(s.Clock, h.brokers, 8) {
 		readAt(time.UnixMilli(t), true)
 	}
