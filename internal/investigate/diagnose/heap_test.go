@@ -72,3 +72,12 @@ func TestRecordsCountLiveEntries(t *testing.T) {
 		t.Errorf("onset known: %v; %d live by %s, want by rate", v.Onset.Known, v.Suspects[0].Live, v.Suspects[0].LiveSource)
 	}
 }
+
+// TestRateByTheEndsOfPartitions: a fetch of the second round may stop early, at the end of a segment; the rate is that of the partition.
+func TestRateByTheEndsOfPartitions(t *testing.T) {
+	at := time.Date(2026, 11, 3, 14, 10, 0, 0, time.UTC)
+	tails := []*evidence.Tail{{From: 1900, To: 2200, End: 2200, At: at}, {From: 2600, To: 2610, End: 3000, At: at.Add(10 * time.Second)}}
+	if got := partitionRateOf(0, tails, 310, false); got.perSecond != 80 || !got.byOffsets {
+		t.Errorf("%+v, want 80 a second by offsets", got)
+	}
+}

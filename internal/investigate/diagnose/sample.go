@@ -263,7 +263,7 @@ func partitionRateOf(index int32, tails []*evidence.Tail, born int64, reached bo
 		}
 	}
 	between := last.At.Sub(first.At).Seconds()
-	if moved := float64(last.To) - float64(first.To); len(tails) > 1 && moved >= offsetsEnough && between > 0 && covered > 0 {
+	if moved := float64(endOf(last)) - float64(endOf(first)); len(tails) > 1 && moved >= offsetsEnough && between > 0 && covered > 0 {
 		out.perSecond, out.byOffsets = float64(born)/covered*moved/between, true
 		return out
 	}
@@ -292,6 +292,9 @@ func partitionRateOf(index int32, tails []*evidence.Tail, born int64, reached bo
 	out.perSecond = n / seconds
 	return out
 }
+
+// endOf is where the partition ended when the tail was fetched, as far as that is known.
+func endOf(t *evidence.Tail) int64 { return max(t.End, t.To) }
 
 // compacted says whether a topic's cleanup policy includes compaction, which keeps only a producer's last batch.
 func compacted(t *evidence.Topic) bool {

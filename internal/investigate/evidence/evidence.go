@@ -191,7 +191,9 @@ type Tail struct {
 	At        time.Time `json:"at"`    // when it was fetched
 	From      int64     `json:"from"`  // first offset seen
 	To        int64     `json:"to"`    // the next one after the last seen
-	Bytes     int64     `json:"bytes"`
+	// End is where the partition ended when it was fetched: a fetch may stop before it, at the end of a segment. 0: not told.
+	End   int64 `json:"end,omitempty"`
+	Bytes int64 `json:"bytes"`
 	// Times are those of the batches' max timestamps, ms since 1970.
 	FirstTime int64 `json:"first_time_ms"`
 	LastTime  int64 `json:"last_time_ms"`
