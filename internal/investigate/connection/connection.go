@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -184,14 +185,22 @@ func (s *Settings) Properties(text []byte) error {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if strings.HasPrefix(values[key], "${") && slices.Contains(known, key) {
-			return fmt.Errorf("%s is a reference that a config provider would resolve: put its value here, or give it with -X", key)
+		if isReference(values[key], values["config.providers"] != "") && slices.Contains(known, key) {
+			return fmt.Errorf("%s is, or holds, a reference that a config provider would resolve: put its value here, or give it with -X", key)
 		}
 		if !s.set(key, values[key]) {
 			s.Ignored = append(s.Ignored, key)
 		}
 	}
 	return nil
+}
+
+// reference is what a config provider resolves, anywhere in a value (Java's ConfigTransformer).
+var reference = regexp.MustCompile(`\$\{[^}]*:[^}]*\}`)
+
+// isReference: within a value only where the file names providers, or else it may be a password.
+func isReference(value string, providers bool) bool {
+	return strings.HasPrefix(value, "${") || providers && reference.MatchString(value)
 }
 
 // readFile reads a small file.

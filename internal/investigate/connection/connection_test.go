@@ -195,6 +195,13 @@ func TestFileErrors(t *testing.T) {
 	if err := s.File("/no/such/file"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
+	const inside = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=u password=\"${file:/etc/secrets:pass}\";\n"
+	if err := s.Properties([]byte(inside + "config.providers=file")); err == nil || !strings.Contains(err.Error(), "config provider") {
+		t.Error(err)
+	}
+	if err := s.Properties([]byte(inside)); err != nil {
+		t.Errorf("without providers it is a password: %v", err)
+	}
 	if err := s.Properties([]byte("sasl.jaas.config=${file:/etc/secrets:jaas}")); err == nil || !strings.Contains(err.Error(), "config provider") {
 		t.Error(err)
 	}

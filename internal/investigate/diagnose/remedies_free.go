@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (t *treatment) free() []Remedy {
 	}
 	var out []Remedy
 	if t.leaking || t.churning {
-		if t.life.TrimmingHelps {
+		if t.life.TrimmingHelps && !t.unsure() {
 			out = append(out, t.trim()...)
 		}
 		out = append(out, t.shorten()...)
@@ -279,8 +280,19 @@ func (t *treatment) redpandaUndo() string {
 	return "rpk cluster config set " + keyRedpandaProducers + " with the value that rpk cluster config get printed before"
 }
 
+// unsure: a mere rolling restart may look like this. That is no reason to delete anything.
+func (t *treatment) unsure() bool {
+	if t.churning || t.immortal || t.v.Level == Storm {
+		return false
+	}
+	return slices.ContainsFunc(t.v.Horsemen, func(h Horseman) bool { return h.ID == "H1" && h.Status == Half && h.Confidence == Possible })
+}
+
 // deleteTopics is right on every version, and the only thing that frees entries which are dated in the future.
 func (t *treatment) deleteTopics() []Remedy {
+	if t.unsure() {
+		return nil
+	}
 	names := map[string]bool{}
 	for i := range t.s.Topics {
 		if t.s.Topics[i].Internal {

@@ -326,3 +326,21 @@ func TestRepairsSpeakTheLibrarysLanguage(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsureDeletesNothing: what may be a rolling restart costs nobody a record, also where trimming would help.
+func TestUnsureDeletesNothing(t *testing.T) {
+	s := traps["rolling restart, running now, rare writers"](1)
+	s.Cluster.VersionLeast, s.Cluster.VersionMost = "2.3", "2.3"
+	for i := range s.Brokers {
+		s.Brokers[i].Configs = nil
+	}
+	v := Diagnose(s)
+	if v.Level != Armed || !v.Life.TrimmingHelps || len(v.Remedies) == 0 {
+		t.Fatalf("%s, %+v", v.Level, v.Life)
+	}
+	for _, r := range v.Remedies {
+		if strings.Contains(r.Command, "--delete ") || strings.Contains(r.Command, "kafka-delete-records") {
+			t.Errorf("%s: %s", r.ID, r.Command)
+		}
+	}
+}
