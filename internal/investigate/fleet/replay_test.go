@@ -206,3 +206,30 @@ func BenchmarkReplay(b *testing.B) {
 		}
 	}
 }
+
+// FuzzReplay: whatever a recorded scan says, there is a row, and all forms of the report can be printed.
+func FuzzReplay(f *testing.F) {
+	for _, s := range []*evidence.Scan{full(5_000_000, 1<<30, 200, 3), counted(collect.Options{}, 5), {}} {
+		text, err := json.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"schema":1,"started":"0000-01-01T00:00:00Z","ended":"9999-12-31T23:59:59-23:59","counter":[{"pid":1,"at":"9999-12-31T23:59:59-23:59"},{"pid":9223372036854775807}],"cluster":{"vendor":"apache-kafka"},"sources":[{"name":"counter","state":"seen"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		read := func(string) (*evidence.Scan, error) {
+			s := &evidence.Scan{}
+			return s, json.Unmarshal(text, s)
+		}
+		r := Replay(t.Context(), nil, []string{"a.json"}, read, Options{})
+		for _, print := range []func(io.Writer, *Report) error{JSON, Markdown, HTML} {
+			if err := print(io.Discard, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(r.Rows) != 1 || r.Rows[0].Level == "" {
+			t.Fatalf("%+v", r.Rows)
+		}
+	})
+}
