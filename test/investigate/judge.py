@@ -55,6 +55,14 @@ def counted(path):
     return max([at(s["at"]) for s in scan.get("sets") or [] if not s.get("error")], default=at(scan["started"]))
 
 
+def pushed(log, end, when=None):
+    """Producers that a storm had made at a time, by its progress, a line a second, whose last line is of the time end."""
+    with open(log) as f:
+        points = [(int(m[1]), int(m[2])) for m in re.finditer(r"(?m)^ *(\d+) s +(\d+) producers", f.read())]
+    second = points[-1][0] - (0 if when is None else end - when)
+    return max([n for s, n in points if s <= second], default=0)
+
+
 def near(a, b, share):
     """a is within a share of b."""
     return abs(a - b) <= share * abs(b)
@@ -78,7 +86,7 @@ def main():
     except (OSError, ValueError) as err:
         print(f"{os.path.basename(path)} cannot be read: {err}")
         return 1
-    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted}
+    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted, "pushed": pushed}
     for name, value in os.environ.items():
         if name.startswith("ARG_"):
             try:
