@@ -74,7 +74,7 @@ func (f *autopsyFlags) run(ctx context.Context, env *Env, args []string, w io.Wr
 	}
 	style := report.Style{Colour: f.coloured(env), Width: f.width, Verbose: f.verbose}
 	e, err := autopsy.Read(ctx, args, autopsy.Options{Tool: "ottla " + version(), Now: time.Now(), Given: given, Stdin: env.Stdin, Progress: progress(env.Stderr)})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+	if err != nil && ctx.Err() == nil { // 1 would be the verdict ARMED
 		return usage64Error{err}
 	} else if err != nil {
 		return err

@@ -20,7 +20,7 @@ type facts struct {
 	direct    bool // single is from entries or batches themselves, not from a ratio of objects
 	// sum of what entries themselves said, of all partitions
 	content Producers
-	opened  int64 // entries in content
+	grown   grown
 }
 
 func gather(e *Evidence) *facts {
@@ -84,10 +84,8 @@ func (f *facts) suspects() {
 		}
 		get(name).fromFiles(p)
 	}
-	for _, l := range f.e.Logs {
-		for _, p := range l.Partitions {
-			get(p.Name).fromLog(l.Path, p)
-		}
+	for _, p := range f.logged() {
+		get(p.name).fromLog(p.path, p.first, p.last)
 	}
 	total := int64(0)
 	for _, s := range order {
@@ -187,12 +185,41 @@ func (s *Suspect) fromSegments(g *Segments, dir string) {
 	}
 }
 
-func (s *Suspect) fromLog(path string, p *LoggedPartition) {
-	last := p.Points[len(p.Points)-1]
+// logged is one partition in all text logs: the oldest and the newest point, and where that is.
+type logged struct {
+	name, path  string
+	first, last Point
+}
+
+func (f *facts) logged() (out []logged) {
+	at := map[string]int{}
+	for _, l := range f.e.Logs {
+		for _, p := range l.Partitions {
+			if len(p.Points) == 0 {
+				continue
+			}
+			first, last := p.Points[0], p.Points[len(p.Points)-1]
+			i, seen := at[p.Name]
+			if !seen {
+				at[p.Name] = len(out)
+				out = append(out, logged{p.Name, l.Path, first, last})
+				continue
+			}
+			if first.At.Before(out[i].first.At) {
+				out[i].first = first
+			}
+			if last.At.After(out[i].last.At) {
+				out[i].last, out[i].path = last, l.Path
+			}
+		}
+	}
+	return out
+}
+
+func (s *Suspect) fromLog(path string, first, last Point) {
 	if s.Entries < 0 {
 		s.Entries, s.Source = last.Entries, "snapshot line of "+path
 	}
-	first := p.Points[0]
 	if s.First.IsZero() {
 		s.First, s.Last = first.At, last.At
 	}
@@ -214,6 +241,7 @@ func (f *facts) entries() {
 	if f.hist != nil {
 		n := f.hist.Entries()
 		h.Entries, h.Source, h.LowerBound = n.Objects, f.hist.Source, f.hist.Cut
+		f.withoutGarbage()
 		if n.Objects > 0 && f.r.Version.Least != "0.11" {
 			h.BatchesPerEntry = float64(f.hist.Batches().Objects) / float64(n.Objects)
 		}
@@ -223,6 +251,25 @@ func (f *facts) entries() {
 		h.Entries, h.Source, h.LowerBound = sum, "all partitions together", lower
 		if len(f.r.Suspects) == 1 {
 			h.Source = f.r.Suspects[0].Source
+		}
+	}
+}
+
+// withoutGarbage counts the entries that partitions hold where a dump shows them. A dump that was taken without a collection before it
+// has objects that nobody refers to any more, and each append makes an entry for a moment (ProducerAppendInfo).
+func (f *facts) withoutGarbage() {
+	h := &f.r.Heap
+	for i := range f.e.Dumps {
+		d := &f.e.Dumps[i]
+		if d.Path != f.hist.Source || d.Cut != "" || d.LeftOut > 0 || len(d.Partitions) == 0 {
+			continue
+		}
+		held := int64(0)
+		for j := range d.Partitions {
+			held += d.Partitions[j].Entries
+		}
+		if held < h.Entries {
+			h.Entries, h.Source = held, "maps of the partitions in "+d.Path
 		}
 	}
 }

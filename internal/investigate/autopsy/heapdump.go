@@ -75,8 +75,14 @@ type classes struct {
 	last  *class
 }
 
-// classesMax bounds the classes of a dump that are told apart; a broker has about 15,000.
-const classesMax = 1 << 18
+const (
+	// classesMax bounds the classes of a dump that are told apart; a broker has about 15,000.
+	classesMax = 1 << 18
+	// fieldsKept bounds the fields of all classes together; a broker's have about 50,000.
+	fieldsKept = 1 << 20
+	// namesMax bounds the names of classes and fields that are kept; a few hundred are of interest.
+	namesMax = 1 << 14
+)
 
 func newClasses() *classes { return &classes{slots: make([]int32, 1<<12)} }
 
@@ -129,6 +135,7 @@ type heap struct {
 	ids     int
 	names   map[uint64]string // of classes and fields that matter
 	classes *classes
+	fields  int       // of all classes together
 	prims   [12]Count // objects, elements in bytes
 
 	managers []manager
@@ -241,7 +248,7 @@ type census struct {
 }
 
 func (c *census) text(id uint64, s []byte) {
-	if wantedName(s) {
+	if len(c.names) < namesMax && wantedName(s) {
 		c.names[id] = string(s)
 	}
 }
@@ -280,7 +287,10 @@ func (c *census) name(k *class) {
 func (c *census) class(d *classDump) {
 	k := c.classes.get(d.id)
 	k.super = d.super
-	k.fields = slices.Clone(d.fields)
+	if k.fields = nil; c.fields < fieldsKept {
+		k.fields = slices.Clone(d.fields)
+		c.fields += len(d.fields)
+	}
 	c.name(k)
 }
 

@@ -29,6 +29,7 @@ type histogramParser struct {
 	sum      Count
 	total    bool
 	printed  time.Time // the last line that was a date
+	leftOut  int64
 }
 
 // line reads one line and says whether it belongs to a histogram.
@@ -69,8 +70,12 @@ func histogramLine(b []byte) (rank int64, c ClassCount, ok bool) {
 	return rank, ClassCount{string(f[3]), Count{objects, size}}, true
 }
 
-// classNameMax is the longest name of a class that is kept, in bytes.
-const classNameMax = 1 << 10
+const (
+	// classNameMax is the longest name of a class that is kept, in bytes.
+	classNameMax = 1 << 10
+	// knownClassesMax bounds the classes of one histogram that rules know. The same name in other packages is another class.
+	knownClassesMax = 256
+)
 
 func (p *histogramParser) begin() {
 	p.end()
@@ -91,8 +96,8 @@ func (p *histogramParser) add(c ClassCount) {
 
 // keep takes a class into the histogram: by name if a rule knows it, and among the largest.
 func (h *Histogram) keep(c ClassCount) {
-	if knownClass(c.Class) {
-		old := h.Classes[c.Class]
+	old, seen := h.Classes[c.Class]
+	if seen || len(h.Classes) < knownClassesMax && knownClass(c.Class) {
 		h.Classes[c.Class] = Count{old.Objects + c.Objects, old.Bytes + c.Bytes}
 	}
 	if len(h.Top) < TopClassesMax || c.Bytes > h.Top[len(h.Top)-1].Bytes {
@@ -112,6 +117,9 @@ func (p *histogramParser) end() {
 	}
 	if len(p.out) < HistogramsMax {
 		p.out = append(p.out, *p.cur)
+	} else { // the first and the newest tell the growth
+		p.out[HistogramsMax-1] = *p.cur
+		p.leftOut++
 	}
 	p.cur, p.sum, p.total, p.printed = nil, Count{}, false, time.Time{}
 }

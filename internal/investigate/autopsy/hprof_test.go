@@ -364,6 +364,25 @@ func TestNoDump(t *testing.T) {
 }
 
 // Thousands of partitions with many producers: samples are bounded, and still span the ids.
+// Names and fields of a crafted dump take no more memory than their limits.
+func TestNamesOfADumpAreBounded(t *testing.T) {
+	c := &census{newHeap(0)}
+	fields := make([]dumpField, fieldsMax)
+	for i := range uint64(2 * namesMax) {
+		c.text(i, fmt.Appendf(nil, "kafka/x%d/Log", i))
+	}
+	for i := range uint64(2 * fieldsKept / fieldsMax) {
+		c.class(&classDump{id: i, fields: fields})
+	}
+	kept := 0
+	for _, k := range c.classes.all {
+		kept += len(k.fields)
+	}
+	if len(c.names) != namesMax || kept != fieldsKept {
+		t.Errorf("%d names, %d fields", len(c.names), kept)
+	}
+}
+
 func TestSamplesAreBounded(t *testing.T) {
 	w := newDumpWriter(8)
 	w.javaClasses()

@@ -150,6 +150,68 @@ func TestTwoHistogramsGiveTheDate(t *testing.T) {
 	}
 }
 
+// A minute between two looks is enough to see a leak, not to date its end.
+func TestGrowthWithinAMinute(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to, batches int64
+		how               string
+		level             diagnose.Level
+		says              string
+	}{
+		"leak":              {300, 33_000, 34_000, "test", diagnose.Armed, "Entries grew from 300 to 33 thousand in 25 s: 1308/s. If that goes on, the heap of 6 GiB is full in"},
+		"times of files":    {2000, 6800, 10_000, fileTime, diagnose.Armed, "192/s, if the files are as far apart as the histograms"},
+		"many batches each": {2000, 6800, 34_000, "test", diagnose.Armed, "Entries grew from 2000 to 6800"},
+		"some applications": {300, 900, 900, "test", diagnose.Healthy, ""},
+		"few of many":       {90_000, 91_500, 400_000, "test", diagnose.Healthy, ""},
+		"fewer":             {6800, 2000, 2000, "test", diagnose.Healthy, ""},
+	} {
+		e := &Evidence{At: testNow, Given: Given{HeapBytes: 6 << 30, Version: "3.6"}, Histograms: []Histogram{
+			histogramAt(testNow, c.to, c.batches, 1<<30), histogramAt(testNow.Add(-25*time.Second), c.from, c.from, 1<<30)}}
+		e.Histograms[0].AtHow, e.Histograms[1].AtHow = c.how, c.how
+		r := checkReport(t, e)
+		if got := strings.Join(r.Details, " "); r.Level != c.level || !strings.Contains(got, c.says) || c.says == "" && strings.Contains(got, "grew") {
+			t.Errorf("%s: %s: %s %q, want %s %q", name, r.Level, r.Sentence, got, c.level, c.says)
+		}
+		if r.Heap.UntilFull != -1 {
+			t.Errorf("%s: full in %.0f s, from a look of 25 s", name, r.Heap.UntilFull)
+		}
+	}
+}
+
+// Logs are cut by the day; the newest says how many entries there are, the oldest from where they grew.
+func TestRotatedLogs(t *testing.T) {
+	log := func(path string, at time.Time, version string, entries int64) TextLog {
+		return TextLog{Path: path, First: at, Last: at, Version: version, Partitions: []*LoggedPartition{{Name: "a-0", Points: []Point{{at, entries}}}}}
+	}
+	day := func(n int) time.Time { return testNow.Add(time.Duration(n-3) * 24 * time.Hour) }
+	for _, order := range [][3]int{{1, 2, 3}, {3, 1, 2}} {
+		r := &reader{out: &Evidence{At: testNow}}
+		for _, n := range order {
+			r.out.Logs = append(r.out.Logs, log(map[int]string{1: "one", 2: "two", 3: "three"}[n], day(n), map[int]string{1: "3.5.0", 2: "3.5.0", 3: "3.9.1"}[n], int64(n)*1000))
+		}
+		r.finish()
+		got := checkReport(t, r.out)
+		s := got.Suspects[0]
+		if s.Entries != 3000 || s.Source != "snapshot line of three" || s.PerSecond != 2000.0/(2*86400) || got.Version.Least != "3.9" {
+			t.Errorf("%v: %+v, Kafka %s", order, s, got.Version.Text())
+		}
+	}
+}
+
+// A dump without a collection before it shows what appends left behind.
+func TestGarbageInADump(t *testing.T) {
+	h := histogramAt(testNow, 300_060, 300_060, 1<<30)
+	h.Source = "x.hprof"
+	e := &Evidence{At: testNow, Histograms: []Histogram{h}, Dumps: []Dump{{Path: "x.hprof", EntryBytes: 264, Of: 1, All: Producers{Entries: 300_060}, Partitions: []DumpPartition{{Topic: "a", Entries: 60}}}}}
+	if r := checkReport(t, e); r.Heap.Entries != 60 || r.Level != diagnose.Healthy {
+		t.Errorf("%d entries, %s: %s", r.Heap.Entries, r.Level, r.Sentence)
+	}
+	e.Dumps[0].Cut = "the end is missing"
+	if r := checkReport(t, e); r.Heap.Entries != 300_060 {
+		t.Errorf("of a cut dump the partitions are no total: %d entries", r.Heap.Entries)
+	}
+}
+
 func TestLevels(t *testing.T) {
 	fill := func(class string, n int64) Histogram {
 		h := histogramAt(testNow, 10, 50, 4<<30)

@@ -27,6 +27,9 @@ const (
 	heapUsable = 0.9
 	// growthSpan is the shortest time, in ms, that a date is projected from.
 	growthSpan = int64(10 * time.Minute / time.Millisecond)
+	// grownLeast and grownShare: so many more entries, and so large a part of those before, are a clear growth between two looks.
+	grownLeast = burstEntries
+	grownShare = 0.1
 	// expiryCheck is how long after its time an entry may still be there: the interval of the check, in seconds.
 	expiryCheck = 600
 )
@@ -189,6 +192,34 @@ func (f *facts) growth() {
 	}
 }
 
+// grown is how the entries changed from the first look at the heap to the last.
+type grown struct {
+	from, to int64
+	seconds  float64
+	guessed  bool // seconds are those between two files, which may have been copied one after the other
+}
+
+func (g *grown) perSecond() float64 {
+	if g.seconds <= 0 {
+		return 0
+	}
+	return float64(g.to-g.from) / g.seconds
+}
+
+// growing says that the heap was seen to gain entries so fast that they take a part of it that matters if that goes on for as
+// long as an entry lives.
+func (f *facts) growing() bool {
+	h, more := &f.r.Heap, f.grown.to-f.grown.from
+	if f.ottla() || more < grownLeast || float64(more) < grownShare*float64(f.grown.from) {
+		return false
+	}
+	size := h.Max
+	if size == 0 {
+		size = max(h.Used, HeapDefault)
+	}
+	return f.grown.perSecond()*(f.r.Life.Seconds+expiryCheck)*h.EntryBytes > shareAbsent*float64(size)
+}
+
 // growthOfHeap compares the first and the last histogram. Those of one moment, or without one, say nothing.
 func (f *facts) growthOfHeap() {
 	hists := make([]*Histogram, 0, len(f.e.Histograms))
@@ -203,7 +234,11 @@ func (f *facts) growthOfHeap() {
 	}
 	first, last := hists[0], hists[len(hists)-1]
 	seconds := last.At.Sub(first.At).Seconds()
-	if seconds < 1 || seconds < fileTimesApart && first.AtHow == fileTime && last.AtHow == fileTime {
+	if seconds < 1 {
+		return
+	}
+	f.grown = grown{from: first.Entries().Objects, to: last.Entries().Objects, seconds: seconds, guessed: seconds < fileTimesApart && first.AtHow == fileTime && last.AtHow == fileTime}
+	if f.grown.guessed {
 		return
 	}
 	h := &f.r.Heap

@@ -72,11 +72,23 @@ func (f *file) open() (io.ReadCloser, error) {
 	if f.data != nil {
 		return unzip(io.NopCloser(bytes.NewReader(f.data)), f.gzip)
 	}
-	h, err := os.Open(f.path)
+	h, err := openRegular(f.path)
 	if err != nil {
 		return nil, err
 	}
 	return unzip(h, f.gzip)
+}
+
+// openRegular refuses what is no file: opening a named pipe waits for a writer, and a device may have no end.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	return os.Open(path)
 }
 
 type zipped struct {
@@ -107,6 +119,7 @@ type reader struct {
 	segments  int64 // bytes read so far
 	snapshots int64
 	metadata  int64
+	points    int64    // kept of all text logs
 	once      distinct // producers that wrote one batch, of all partitions
 }
 
@@ -173,7 +186,11 @@ func (r *reader) pipe(path string, in io.Reader) error {
 // directory walks a tree. What of it belongs to partitions is gathered and read at the end.
 func (r *reader) directory(root string) error {
 	in := Input{Path: root, Kind: KindDirectory, Files: map[Kind]int64{}}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(root) // a walk does not enter a link, not even its root
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
@@ -185,7 +202,7 @@ func (r *reader) directory(root string) error {
 			return nil
 		}
 		if d.IsDir() {
-			return r.enter(path, &in)
+			return r.enter(path, root, &in)
 		}
 		if !d.Type().IsRegular() {
 			return nil
@@ -210,12 +227,12 @@ func (r *reader) directory(root string) error {
 }
 
 // enter is told of each directory; the data directory of Ottla is known by its catalog.
-func (r *reader) enter(path string, in *Input) error {
+func (r *reader) enter(path, root string, in *Input) error {
 	head, err := readHead(&file{path: filepath.Join(path, "catalog.log")}, 8)
 	if err == nil && string(head) == "OTTLACAT" {
 		r.out.Ottla = append(r.out.Ottla, path)
 		in.Files[KindOttla]++
-		if filepath.Clean(path) == filepath.Clean(in.Path) {
+		if path == root {
 			in.Kind = KindOttla
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ func msTime(ms int64) time.Time {
 // finish puts the evidence in order at the end of reading.
 func (r *reader) finish() {
 	r.out.OneBatchIDs = r.once.count()
+	// Whatever the order of the arguments, the last log is the newest one.
+	slices.SortStableFunc(r.out.Logs, func(a, b TextLog) int { return a.Last.Compare(b.Last) })
 	if r.out.Metadata != nil && len(r.out.Metadata.Configs) == 0 {
 		r.out.Metadata.Configs = nil
 	}

@@ -109,7 +109,11 @@ func (f *facts) recreated() diagnose.Horseman {
 		}
 		return h
 	}
-	h.Sentence = fmt.Sprintf("%s of %s producers were used once (%s)", report.Percent(f.single), report.Count(float64(f.singleOf)), f.singleHow)
+	least := ""
+	if !f.direct && f.single > 0 && f.single < 0.95 { // others may have one batch too where some have many
+		least = "at least "
+	}
+	h.Sentence = fmt.Sprintf("%s%s of %s producers were used once (%s)", least, report.Percent(f.single), report.Count(float64(f.singleOf)), f.singleHow)
 	h.Evidence = []diagnose.Number{{Name: "single-use producers", Value: f.single, Unit: "share", Source: f.singleHow}}
 	switch {
 	case f.producers() < singleLeast && !f.fills():
@@ -117,6 +121,9 @@ func (f *facts) recreated() diagnose.Horseman {
 		h.Sentence = fmt.Sprintf("%d producers that were used once: too few to be a leak", f.producers())
 	case f.single < singleNone:
 		h.Status = diagnose.Absent
+	case !f.direct && n < manyEntries && f.growing():
+		h.Status, h.Confidence = diagnose.Half, diagnose.Possible
+		h.Why = "entries became more between two looks: a restart of the broker does not explain that; a start of many applications does, and ends"
 	case f.single < singleFound:
 		h.Status, h.Confidence = diagnose.Half, f.confidence(f.direct)
 	case !f.direct && n < manyEntries:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -261,7 +260,7 @@ func (w *window) skip(n int64) (more bool, err error) {
 
 // indexed returns the position of the last batch at or before target that the segment's offset index names, 0 if there is none.
 func indexed(segment string, target int64) int64 {
-	f, err := os.Open(strings.TrimSuffix(segment, ".log") + ".index")
+	f, err := openRegular(strings.TrimSuffix(segment, ".log") + ".index")
 	if err != nil {
 		return 0
 	}

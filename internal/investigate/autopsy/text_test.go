@@ -143,6 +143,39 @@ java.lang.OutOfMemoryError: GC overhead limit exceeded
 	}
 }
 
+// Names and histograms of strangers take no more memory than their limits.
+func TestTextIsBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("1: 1 1 [B\n")
+	for i := range 4 * knownClassesMax {
+		fmt.Fprintf(&b, "2: 1 1 kafka.x%d.Log\n", i)
+	}
+	fmt.Fprintf(&b, "[2026-01-01 00:00:00,000] INFO [ProducerStateManager partition=%s-0] Wrote producer snapshot at offset 1 with 1 producer ids\n", strings.Repeat("y", 300))
+	log, hists := parseText(t, b.String())
+	if len(hists) != 1 || len(hists[0].Classes) != knownClassesMax || len(log.Partitions) != 0 {
+		t.Errorf("%d classes, %d partitions", len(hists[0].Classes), len(log.Partitions))
+	}
+	b.Reset()
+	for i := range HistogramsMax + 2 {
+		fmt.Fprintf(&b, "1: %d 1 kafka.log.Log\nTotal %d 1\n", i, i)
+	}
+	if _, hists = parseText(t, b.String()); len(hists) != HistogramsMax || hists[0].Total.Objects != 0 || hists[HistogramsMax-1].Total.Objects != HistogramsMax+1 {
+		t.Errorf("%d histograms, from %d to %d", len(hists), hists[0].Total.Objects, hists[HistogramsMax-1].Total.Objects)
+	}
+	r := &reader{out: &Evidence{}}
+	for range 5 {
+		log := &TextLog{Partitions: []*LoggedPartition{{Points: make([]Point, PointsMax/2)}}}
+		log.Partitions[0].Points[PointsMax/2-1].Entries = 7
+		r.bound(log)
+		if p := log.Partitions[0].Points; p[len(p)-1].Entries != 7 {
+			t.Error("the newest point is gone")
+		}
+	}
+	if r.points > 2*PointsMax {
+		t.Errorf("%d points are kept", r.points)
+	}
+}
+
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]int64{"6g": 6 << 30, "512M": 512 << 20, "1048576": 1 << 20, "2T": 2 << 40, "64k": 64 << 10} {
 		if got, err := ParseSize(text); err != nil || got != want {

@@ -36,11 +36,38 @@ func (r *reader) text(f *file, walked bool) error {
 	}
 	r.out.Histograms = append(r.out.Histograms, hists[:min(len(hists), HistogramsMax-len(r.out.Histograms))]...)
 	if log.told() {
+		r.bound(log)
 		r.out.Logs = append(r.out.Logs, *log)
 	} else if len(hists) == 0 && !walked {
 		r.problem(f.path, "a text in which nothing was recognised: no histogram, no line of a broker or garbage collector")
 	}
 	return nil
+}
+
+// bound keeps the points of all logs together within PointsMax: of a log that comes later, the first and the last of each
+// partition, and when there is no room for those, none.
+func (r *reader) bound(log *TextLog) {
+	kept := log.Partitions[:0]
+	for _, p := range log.Partitions {
+		n := int64(len(p.Points))
+		if r.points+n > PointsMax && n > 2 {
+			p.Points = []Point{p.Points[0], p.Points[n-1]}
+			log.LeftOut += n - 2
+			n = 2
+		}
+		if r.points+n > 2*PointsMax {
+			log.LeftOut += n
+			continue
+		}
+		r.points += n
+		kept = append(kept, p)
+	}
+	if log.Partitions = kept; len(kept) == 0 {
+		log.Partitions = nil
+	}
+	if log.LeftOut > 0 {
+		r.problem(log.Path, "%d lines about snapshots and blocks of ids were left out: there are too many", log.LeftOut)
+	}
 }
 
 // told says whether the log is one of a broker or its virtual machine.
@@ -241,11 +268,16 @@ func (p *textParser) block(b []byte, next int64) {
 }
 
 func (p *textParser) point(name string, entries int64) {
-	if p.total >= PointsMax {
-		p.log.LeftOut++
+	tp := p.byTP[name]
+	if tp == nil && len(name) > topicNameMax+len("-2147483647") {
 		return
 	}
-	tp := p.byTP[name]
+	if p.total >= PointsMax {
+		if p.log.LeftOut++; tp != nil { // the newest is the number of entries
+			tp.Points[len(tp.Points)-1] = Point{p.now, entries}
+		}
+		return
+	}
 	if tp == nil {
 		tp = &LoggedPartition{Name: name}
 		p.byTP[name] = tp

@@ -63,6 +63,8 @@ func (f *facts) level() {
 		f.r.Level = diagnose.Storm
 	case f.found("H1") || f.found("H4b") || f.found("H5") || fills:
 		f.r.Level = diagnose.Armed
+	case f.growing() && !f.direct:
+		f.r.Level = diagnose.Armed
 	case recreated == diagnose.Half && f.horseman("H3").Status != diagnose.Absent:
 		f.r.Level = diagnose.Armed
 	case h.LowerBound && f.hist != nil:
@@ -190,9 +192,29 @@ func (f *facts) details() {
 	}
 	if h.UntilFull >= 0 && !h.FullAt.IsZero() {
 		say("The heap of %s is full at %s if it goes on so (%s).", report.Bytes(float64(h.Max)), report.Clock(h.FullAt), h.GrowthHow)
+	} else if f.growing() && h.projectable < growthSpan {
+		say("%s", f.grownText())
 	} else if h.Known && h.PerSecond > 0 && f.r.Level != diagnose.Healthy {
 		say("Entries grow by %s (%s).", report.Rate(h.PerSecond), h.GrowthHow)
 	}
+}
+
+// grownText is the growth over a time that is too short for a date.
+func (f *facts) grownText() string {
+	h, g := &f.r.Heap, &f.grown
+	size, of := float64(h.Max), "the heap of "+report.Bytes(float64(h.Max))
+	if h.Max == 0 {
+		size, of = HeapDefault, "a heap of 1 GiB"
+	}
+	s := fmt.Sprintf("Entries grew from %s to %s in %s: %s", report.Count(float64(g.from)), report.Count(float64(g.to)), report.Seconds(g.seconds), report.Rate(g.perSecond()))
+	if g.guessed {
+		s += ", if the files are as far apart as the histograms"
+	}
+	room := max(0, heapUsable*size-max(h.Bytes, float64(h.Used)))
+	if seconds := room / (g.perSecond() * h.EntryBytes); seconds < f.r.Life.Seconds {
+		s += fmt.Sprintf(". If that goes on, %s is full in %s", of, report.Seconds(seconds))
+	}
+	return s + ". Look again in 10 minutes: a start of many applications grows too, and ends."
 }
 
 // blind says what could not be seen and what would show it.
@@ -213,7 +235,11 @@ func (f *facts) blind() {
 		add("entries", evidence.Skipped, "no entry was looked into: snapshots, segments or a heap dump show them", "how often a producer was used, producer ids, dates")
 	}
 	if !f.r.Heap.Known && f.r.Heap.Entries > 0 && !f.ottla() {
-		add("growth", evidence.Skipped, "one look at one moment: a second histogram an hour later gives the rate", "how fast it grows")
+		why := "one look at one moment: a second histogram an hour later gives the rate"
+		if len(f.e.Histograms) > 1 {
+			why = "the histograms have no times of their own, and their files the same: a line with the date before each (date -Is) gives the rate"
+		}
+		add("growth", evidence.Skipped, why, "how fast it grows")
 	}
 	for i := range f.e.Dumps {
 		if d := &f.e.Dumps[i]; d.Cut != "" {
