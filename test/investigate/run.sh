@@ -97,8 +97,10 @@ whole() {
 go build -o "$all/healthy" "$root/test/investigate/healthy"
 for name in "${steps[@]}"; do
   case $name in
-    death | slow | diseases) kafka_fetch 4.3.1 >/dev/null ;;
-    [0-9]*) kafka_fetch "$name" >/dev/null ;;
+    death | slow | diseases) kafka_fetch 4.3.1 >/dev/null || true ;; # its step fails
+    [0-9]*) kafka_fetch "$name" >/dev/null || true ;;
+    ottla | page) ;;
+    *) echo "there is no step $name" >&2; exit 64 ;;
   esac
 done
 for name in "${steps[@]}"; do
