@@ -462,6 +462,26 @@ func TestTimeMax(t *testing.T) {
 	wantState(t, scan, evidence.SourceCounter, evidence.Skipped)
 }
 
+// TestInterruptedAtTheStart: the first broker answers once and then no more. Who interrupts then is not kept waiting.
+func TestInterruptedAtTheStart(t *testing.T) {
+	c := fake(t, kfake.NumBrokers(1))
+	ctx, cancel := context.WithCancel(context.Background())
+	done, asked := make(chan struct{}), 0
+	t.Cleanup(func() { close(done) })
+	c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if asked++; asked > 1 {
+			cancel()
+			c.SleepControl(func() { <-done })
+		}
+		return nil, nil, false
+	})
+	var connect *ErrConnect
+	if _, err := Scan(ctx, quick(c)); !errors.As(err, &connect) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOnlyAndSkip(t *testing.T) {
 	c := fake(t)
 	o := quick(c)

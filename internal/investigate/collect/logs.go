@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"ottla/internal/investigate/evidence"
@@ -116,11 +117,13 @@ func newLogCounter(topics map[int64]string) *logCounter {
 
 // readFile reads a file, plain or gzip, and says how many of its lines were understood.
 func (c *logCounter) readFile(ctx context.Context, name string) (lines int64, err error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // else a pipe would wait for its writer
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) }) // files have none, and always answer
+	defer stop()
 	in := bufio.NewReaderSize(f, logLineMax)
 	if magic, _ := in.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(in)
@@ -131,6 +134,9 @@ func (c *logCounter) readFile(ctx context.Context, name string) (lines int64, er
 		in = bufio.NewReaderSize(z, logLineMax)
 	}
 	lines, err = c.read(ctx, filepath.Base(name), in)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: after %d lines: %w", filepath.Base(name), lines, err)
 	}

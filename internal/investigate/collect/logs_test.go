@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"ottla/internal/investigate/evidence"
 )
@@ -160,6 +162,28 @@ func TestALineWithoutEnd(t *testing.T) {
 	_, err := newLogCounter(nil).read(ctx, "zero", bufio.NewReaderSize(&endless{cancel: cancel}, 16))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAPipeThatSaysNothing: nobody writes to it, or somebody does and stops.
+func TestAPipeThatSaysNothing(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if lines, err := newLogCounter(nil).readFile(t.Context(), name); lines != 0 || err != nil {
+		t.Errorf("without a writer: %d lines, %v", lines, err)
+	}
+	w, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fmt.Fprintln(w, "hello\nthere")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errTimeMax)
+	defer cancel()
+	if lines, err := newLogCounter(nil).readFile(ctx, name); lines != 0 || !errors.Is(err, errTimeMax) {
+		t.Errorf("with a silent one: %d lines, %v", lines, err)
 	}
 }
 
