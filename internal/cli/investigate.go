@@ -207,10 +207,7 @@ func (f *investigateFlags) run(cmd *cobra.Command, env *Env) error {
 		return exitWith(cmd.ErrOrStderr(), lost, f.printFix(cmd.OutOrStdout(), diagnose.VerifyFix(append(earlier, scan))))
 	}
 	v := diagnose.Diagnose(scan)
-	lost = errors.Join(lost, f.writeReports(v))
-	if err := f.print(cmd.OutOrStdout(), env, v); err != nil {
-		return errors.Join(lost, err)
-	}
+	lost = errors.Join(lost, f.writeReports(v), f.print(cmd.OutOrStdout(), env, v))
 	return exitWith(cmd.ErrOrStderr(), lost, exitOf(failExit(f.failOn, v.Level)))
 }
 
@@ -410,7 +407,7 @@ func failExit(failOn string, l diagnose.Level) int {
 	return l.Exit()
 }
 
-// exitWith says which files could not be written and ends with the verdict's exit code; where that is 0, with that of a wrong command line.
+// exitWith says which files, or that standard output, could not be written and ends with the verdict's exit code; where that is 0, with that of a wrong command line.
 func exitWith(w io.Writer, lost, exit error) error {
 	if lost == nil {
 		return exit

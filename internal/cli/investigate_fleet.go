@@ -159,9 +159,7 @@ func (f *fleetFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 		f.html:     func(w io.Writer) error { return fleet.HTML(w, r) },
 		f.markdown: func(w io.Writer) error { return fleet.Markdown(w, r) },
 	})
-	if err := f.print(cmd.OutOrStdout(), env, r); err != nil {
-		return errors.Join(lost, err)
-	}
+	lost = errors.Join(lost, f.print(cmd.OutOrStdout(), env, r))
 	return exitWith(cmd.ErrOrStderr(), lost, exitOf(r.ExitFor(f.failOn)))
 }
 

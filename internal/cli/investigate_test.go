@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -192,8 +193,17 @@ func TestUnwritableFilesDoNotCostTheVerdict(t *testing.T) {
 		if code != want || first == "" || !strings.HasPrefix(out, first) || strings.Count(errs, "no space left") != 2 {
 			t.Errorf("a full disk, --fail-on %s: exit %d, want %d, %q %s", failOn, code, want, out, errs)
 		}
+		var said bytes.Buffer
+		if code := Run(t.Context(), Env{Args: append(args, "--fail-on", failOn), Stdout: broken{}, Stderr: &said}); code != want {
+			t.Errorf("a closed pipe, --fail-on %s: exit %d, want %d, %s", failOn, code, want, &said)
+		}
 	}
 }
+
+// broken is a pipe that nobody reads.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 func TestInvestigateDryRun(t *testing.T) {
 	addr := fakeCluster(t)
