@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,8 +30,24 @@ type cluster struct {
 	began         time.Time
 	perMinute     int64
 	burned        int64
-	away          bool
 	full, counter int
+
+	mu struct {
+		sync.Mutex
+		away bool
+	}
+}
+
+func (c *cluster) setAway(away bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.away = away
+}
+
+func (c *cluster) isAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.away
 }
 
 func (c *cluster) ask(_ context.Context, o collect.Options) (*evidence.Scan, error) {
@@ -39,7 +56,7 @@ func (c *cluster) ask(_ context.Context, o collect.Options) (*evidence.Scan, err
 	} else {
 		c.full++
 	}
-	if c.away {
+	if c.isAway() {
 		return nil, &collect.ErrConnect{Cause: errors.New("refused")}
 	}
 	s := &evidence.Scan{
@@ -106,7 +123,7 @@ func TestWatch(t *testing.T) {
 		want(t, w, `ottla_investigate_source_state{cluster="c",source="acls",state="seen"}`, "0")
 		last, _ := value(t, w, `ottla_investigate_last_scan_timestamp_seconds{cluster="c"}`)
 
-		c.away = true
+		c.setAway(true)
 		pass(time.Hour)
 		want(t, w, `ottla_investigate_up{cluster="c"}`, "0")
 		want(t, w, `ottla_investigate_level{cluster="c"}`, "3")
@@ -119,7 +136,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("said %d times that the cluster is away:\n%s", n, log.String())
 		}
 
-		c.away = false
+		c.setAway(false)
 		full := c.full
 		pass(time.Minute)
 		if c.full != full+1 {
@@ -176,9 +193,10 @@ func TestBirthsFromBeforeAnOutage(t *testing.T) {
 			_ = w.counter(t.Context())
 			pass(time.Minute)
 		}
-		c.away = true
+		c.setAway(true)
 		_ = w.counter(t.Context())
-		c.away, c.burned, c.perMinute = false, 300_000, 0
+		c.setAway(false)
+		c.burned, c.perMinute = 300_000, 0
 		_ = w.counter(t.Context())
 		pass(time.Minute)
 		if err := w.full(t.Context()); err != nil {
@@ -230,7 +248,7 @@ func TestOnce(t *testing.T) {
 	if err != nil || w.WriteText(&page) != nil || page.String() != string(text) {
 		t.Errorf("the file and the page differ: %v\n%s", err, text)
 	}
-	c.away = true
+	c.setAway(true)
 	if err := w.Once(t.Context()); err == nil {
 		t.Error("a cluster that is away, and no error")
 	}
