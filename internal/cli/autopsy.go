@@ -28,7 +28,7 @@ const autopsyLong = `Find out why a broker died, or is about to, from what is le
 
 Files are told apart by their content and may be mixed freely; gzip is read too, directories are walked:
 
-  class histograms     jcmd PID GC.class_histogram, jmap -histo; several of one broker give the rate
+  class histograms     jcmd PID GC.class_histogram, jmap -histo:live; several of one broker give the rate
   heap dumps           .hprof, also one that was cut when the disk was full
   producer snapshots   NNN.snapshot, or the whole log directory
   log segments         the batch headers of NNN.log
@@ -37,7 +37,7 @@ Files are told apart by their content and may be mixed freely; gzip is read too,
   -                    standard input
 
 All are taken as of one broker. Times in text logs are taken as UTC. Exit codes: 0 healthy, 1 armed, 2 storm, 3 inconclusive,
-64 usage or files that cannot be found. --fail-on storm makes 1 and 3 a 0, --fail-on armed makes 3 a 0.`
+64 usage or files that cannot be opened. --fail-on storm makes 1 and 3 a 0, --fail-on armed makes 3 a 0.`
 
 func newAutopsy(env *Env) *cobra.Command {
 	f := autopsyFlags{}

@@ -3,6 +3,7 @@ package autopsy
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"ottla/internal/investigate/diagnose"
@@ -21,6 +22,7 @@ type facts struct {
 	// sum of what entries themselves said, of all partitions
 	content Producers
 	grown   grown
+	expired int64 // entries of partitions that nobody wrote to for longer than an entry lives
 }
 
 func gather(e *Evidence) *facts {
@@ -76,8 +78,13 @@ func (f *facts) suspects() {
 			get(name).fromDump(&f.e.Dumps[i], p)
 		}
 	}
+	oldest := f.oldestAlive()
 	for i := range f.e.Partitions {
 		p := &f.e.Partitions[i]
+		if p.lastWrite() < oldest {
+			f.expired += p.entries()
+			continue
+		}
 		name := p.Dir
 		if p.Topic != "" {
 			name = fmt.Sprintf("%s-%d", p.Topic, p.Partition)
@@ -101,6 +108,72 @@ func (f *facts) suspects() {
 	slices.SortStableFunc(f.r.Suspects, func(a, b Suspect) int { return cmp.Compare(b.Entries, a.Entries) })
 	f.r.SuspectsOf = len(f.r.Suspects)
 }
+
+// lastWrite is when a producer last wrote to the partition, ms since 1970. It is the latest time there is if that is not known, or
+// lies in the future.
+func (p *Partition) lastWrite() int64 {
+	last := int64(0)
+	if g := p.Segments; g != nil {
+		if last = g.TimeMax; g.Future > 0 {
+			return math.MaxInt64
+		}
+	}
+	if s := p.snapshot(); s != nil {
+		if s.Content == nil || s.Content.Future > 0 {
+			return math.MaxInt64
+		}
+		last = max(last, s.Content.TimeMax)
+	}
+	if last <= 0 {
+		return math.MaxInt64
+	}
+	return last
+}
+
+// snapshot is the newest one that can be believed, or nil.
+func (p *Partition) snapshot() (last *Snapshot) {
+	for i := range p.Snapshots {
+		if one := &p.Snapshots[i]; one.Damaged == "" || one.Opened {
+			last = one
+		}
+	}
+	return last
+}
+
+func (p *Partition) entries() int64 {
+	if s := p.snapshot(); s != nil {
+		return s.Entries
+	}
+	return p.Segments.Producers
+}
+
+// oldestAlive is the time before which a partition's last write lies so long ago that its entries are gone, ms since 1970: a broker
+// drops them while it runs and when it loads a snapshot (ProducerStateManager.removeExpiredProducers, loadFromSnapshot). It is
+// measured from the newest write of all partitions, since the broker may be dead for long.
+func (f *facts) oldestAlive() int64 {
+	newest := int64(0)
+	for i := range f.e.Partitions {
+		if last := f.e.Partitions[i].lastWrite(); last < math.MaxInt64 {
+			newest = max(newest, last)
+		}
+	}
+	life := f.lifeSeconds()
+	if life <= 0 || life > float64(newest)/1000 {
+		return 0
+	}
+	return newest - int64((life+expiryCheck)*1000)
+}
+
+// lifeSeconds is how long an entry lives; the longest of all versions where that is not known.
+func (f *facts) lifeSeconds() float64 {
+	if f.r.Version.Least == "" {
+		return max(f.r.Life.Seconds, lifeLongest)
+	}
+	return f.r.Life.Seconds
+}
+
+// lifeLongest is the default of transactional.id.expiration.ms, by which entries live before Kafka 3.4, in seconds.
+const lifeLongest = 7 * 86400
 
 func (s *Suspect) pids(p *Producers, how string) {
 	if p == nil || p.Entries == 0 {
@@ -134,13 +207,7 @@ func (s *Suspect) fromDump(d *Dump, p *DumpPartition) {
 
 func (s *Suspect) fromFiles(p *Partition) {
 	s.Topic, s.Partition = p.Topic, p.Partition
-	var last *Snapshot
-	for i := range p.Snapshots {
-		if one := &p.Snapshots[i]; one.Damaged == "" || one.Opened {
-			last = one
-		}
-	}
-	if last != nil {
+	if last := p.snapshot(); last != nil {
 		if s.Entries < 0 {
 			s.Entries, s.Source, s.LowerBound = last.Entries, "snapshot "+last.Path, last.Damaged != ""
 		}
@@ -299,7 +366,11 @@ func (f *facts) contents() {
 	if f.content.Entries > 0 {
 		return
 	}
+	oldest := f.oldestAlive()
 	for i := range f.e.Partitions {
+		if f.e.Partitions[i].lastWrite() < oldest {
+			continue
+		}
 		snaps := f.e.Partitions[i].Snapshots
 		for j := len(snaps) - 1; j >= 0; j-- {
 			if snaps[j].Content != nil {

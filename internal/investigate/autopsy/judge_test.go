@@ -198,6 +198,31 @@ func TestRotatedLogs(t *testing.T) {
 	}
 }
 
+// Snapshots of a topic that nobody writes to any more keep entries that the broker forgot.
+func TestExpiredSnapshots(t *testing.T) {
+	partition := func(topic string, n int64, last time.Time) Partition {
+		c := &Producers{Entries: n, PIDMax: n, EpochZero: n, OneBatch: n, TimeMin: last.Add(-2 * time.Hour).UnixMilli(), TimeMax: last.UnixMilli()}
+		return Partition{Dir: topic, Topic: topic, Snapshots: []Snapshot{{Entries: n, Opened: true, Content: c}}}
+	}
+	judge := func(version string, age time.Duration) *Report {
+		return checkReport(t, &Evidence{At: testNow, Given: Given{HeapBytes: 128 << 20, Version: version}, OneBatchIDs: 400_000,
+			Partitions: []Partition{partition("old", 400_000, testNow.Add(-age)), partition("shop", 10, testNow)}})
+	}
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		version string
+		age     time.Duration
+		level   diagnose.Level
+	}{{"3.6", 2 * day, diagnose.Healthy}, {"3.6", day / 2, diagnose.Storm}, {"2.8", 2 * day, diagnose.Storm}, {"2.8", 8 * day, diagnose.Healthy},
+		{"", 2 * day, diagnose.Storm}, {"", 8 * day, diagnose.Healthy}} {
+		r := judge(c.version, c.age)
+		gone := c.level == diagnose.Healthy
+		if r.Level != c.level || gone != (r.Heap.Entries == 10) || gone != strings.Contains(strings.Join(r.Details, " "), "Not counted: 400 thousand entries") {
+			t.Errorf("Kafka %q, %s old: %s: %s %q", c.version, c.age, r.Level, r.Sentence, r.Details)
+		}
+	}
+}
+
 // A dump without a collection before it shows what appends left behind.
 func TestGarbageInADump(t *testing.T) {
 	h := histogramAt(testNow, 300_060, 300_060, 1<<30)

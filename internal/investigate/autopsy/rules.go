@@ -148,7 +148,7 @@ func (f *facts) recreated() diagnose.Horseman {
 // partitions is one.
 func (f *facts) producers() (n int64) {
 	if n = f.e.OneBatchIDs; n > 0 {
-		return n
+		return min(n, f.singleOf) // those of expired entries are among them
 	}
 	for i := range f.e.Dumps {
 		n = max(n, f.e.Dumps[i].IDs)

@@ -99,7 +99,9 @@ func readText(path string, in io.Reader, mod time.Time, alive func() error) (*Te
 			return p.log, nil, alive()
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of an overlong line
-			_, err = br.ReadSlice('\n')
+			if _, err = br.ReadSlice('\n'); alive() != nil {
+				return p.log, nil, alive()
+			}
 		}
 		if err != nil {
 			p.hist.end()

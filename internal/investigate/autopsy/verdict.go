@@ -190,6 +190,9 @@ func (f *facts) details() {
 		}
 		say("%s.", s)
 	}
+	if f.expired > 0 && f.hist == nil {
+		say("Not counted: %s entries of partitions without a write for longer than the %s that an entry lives here; a broker drops those.", report.Count(float64(f.expired)), report.Seconds(f.lifeSeconds()))
+	}
 	if h.UntilFull >= 0 && !h.FullAt.IsZero() {
 		say("The heap of %s is full at %s if it goes on so (%s).", report.Bytes(float64(h.Max)), report.Clock(h.FullAt), h.GrowthHow)
 	} else if f.growing() && h.projectable < growthSpan {
