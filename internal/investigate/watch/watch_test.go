@@ -27,14 +27,14 @@ import (
 
 // cluster answers scans. births go on at a rate.
 type cluster struct {
-	began         time.Time
-	perMinute     int64
-	burned        int64
-	full, counter int
+	began     time.Time
+	perMinute int64
+	burned    int64
 
 	mu struct {
 		sync.Mutex
-		away bool
+		away          bool
+		full, counter int
 	}
 }
 
@@ -44,19 +44,27 @@ func (c *cluster) setAway(away bool) {
 	c.mu.away = away
 }
 
-func (c *cluster) isAway() bool {
+// asked is how often, fully and for the counter alone.
+func (c *cluster) asked() (full, counter int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.mu.full, c.mu.counter
+}
+
+// isAway counts the question, too.
+func (c *cluster) isAway(o collect.Options) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.CounterOnly {
+		c.mu.counter++
+	} else {
+		c.mu.full++
+	}
 	return c.mu.away
 }
 
 func (c *cluster) ask(_ context.Context, o collect.Options) (*evidence.Scan, error) {
-	if o.CounterOnly {
-		c.counter++
-	} else {
-		c.full++
-	}
-	if c.isAway() {
+	if c.isAway(o) {
 		return nil, &collect.ErrConnect{Cause: errors.New("refused")}
 	}
 	s := &evidence.Scan{
@@ -112,8 +120,9 @@ func TestWatch(t *testing.T) {
 		pass := func(d time.Duration) { <-time.After(d); synctest.Wait() }
 
 		pass(time.Hour + time.Second) // scans at 0, 10, ... 60 min; the counter in between
-		if c.full != 7 || c.counter != 54 || after != 61 {
-			t.Errorf("%d full scans, %d readings, %d times after", c.full, c.counter, after)
+		full, counter := c.asked()
+		if full != 7 || counter != 54 || after != 61 {
+			t.Errorf("%d full scans, %d readings, %d times after", full, counter, after)
 		}
 		want(t, w, `ottla_investigate_pid_births_total{cluster="c"}`, "1800")
 		want(t, w, `ottla_investigate_births_per_second{cluster="c"}`, "0.5")
@@ -137,10 +146,10 @@ func TestWatch(t *testing.T) {
 		}
 
 		c.setAway(false)
-		full := c.full
+		full, _ = c.asked()
 		pass(time.Minute)
-		if c.full != full+1 {
-			t.Errorf("%d full scans after the cluster came back, want one at once", c.full-full)
+		if now, _ := c.asked(); now != full+1 {
+			t.Errorf("%d full scans after the cluster came back, want one at once", now-full)
 		}
 		want(t, w, `ottla_investigate_up{cluster="c"}`, "1")
 		want(t, w, `ottla_investigate_pid_births_total{cluster="c"}`, "3630")
