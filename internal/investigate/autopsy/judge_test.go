@@ -343,3 +343,9 @@ func TestScala213(t *testing.T) {
 		t.Errorf("an entry takes %.1f bytes, want 256", r.Heap.EntryBytes)
 	}
 }
+
+func TestMarkdownOfStrangers(t *testing.T) {
+	if got, want := escape("a\\*b|<i>_`[x](y)\x1b[2J"), "a\\\\\\*b\\|&lt;i>\\_'\\[x](y)·\\[2J"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

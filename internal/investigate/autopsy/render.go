@@ -299,7 +299,7 @@ func Markdown(w io.Writer, r *Report) error {
 
 // escape keeps names of strangers from being taken for markup.
 func escape(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "`", "'", "_", `\_`, "[", `\[`).Replace(report.Clean(s))
+	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", "*", `\*`, "`", "'", "_", `\_`, "[", `\[`).Replace(report.Clean(s))
 }
 
 func markdownTable(b *strings.Builder, head []string, rows [][]string) {
