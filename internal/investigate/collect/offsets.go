@@ -41,11 +41,11 @@ var sourceOffsets = source{
 
 // askOffsets asks leaders only: others refuse.
 func askOffsets(ctx context.Context, s *step) error {
-	life := time.Duration(diagnose.LifeOf(&s.scan.Cluster, s.scan.Brokers, s.o.Given).Seconds * float64(time.Second))
-	if life <= 0 {
-		life = lifeUnknown
+	stay := lifeUnknown
+	if life := diagnose.LifeOf(&s.scan.Cluster, s.scan.Brokers, s.o.Given); life.Seconds > 0 {
+		stay = life.Stay()
 	}
-	since := max(0, s.now().Add(-life).UnixMilli())
+	since := max(0, s.now().Add(-stay).UnixMilli())
 	led := map[int32][]*evidence.Partition{}
 	for i := range s.scan.Partitions {
 		if p := &s.scan.Partitions[i]; p.Leader >= 0 {

@@ -145,5 +145,10 @@ func (l *life) of(t *evidence.Topic) float64 {
 	return l.Seconds
 }
 
+// Stay is the longest that an entry stays on the heap: its life and the wait for the next check.
+func (l StateLife) Stay() time.Duration {
+	return time.Duration(l.Seconds*float64(time.Second)) + checkInterval
+}
+
 // stay is how long an entry stays on the heap: its life and the wait for the next check.
 func (l *life) stay(t *evidence.Topic) float64 { return l.of(t) + checkInterval.Seconds() }

@@ -155,7 +155,8 @@ type Partition struct {
 	// Start, End: the first offset kept and the next one to be written; both -1 if not known.
 	Start int64 `json:"start"`
 	End   int64 `json:"end"`
-	// Since is the first offset whose record is younger than now minus the state's life; -1 if not known. It equals End if there is none.
+	// Since is the first offset whose record is younger than the longest that an entry stays (its life and the wait for brokers to look
+	// for idle ones); -1 if not known. It equals End if there is none.
 	Since int64 `json:"since"`
 }
 
