@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -285,10 +286,18 @@ func (d *dumpReader) id(b []byte) uint64 {
 	return uint64(binary.BigEndian.Uint32(b))
 }
 
-// segment reads what is inside of a heap dump record. An unknown tag means damage: the rest of the segment is left out.
+// segment reads what is inside of a heap dump record. An unknown tag means damage: the rest of the segment is left out. Java 8 and 11
+// write the length when a segment is whole: in one that was cut it is 0, and what is there goes on to the end.
 func (d *dumpReader) segment(length int64) error {
 	end := d.at + length
+	endless := length == 0 && d.need(1) && subTag(d.buf[d.lo])
+	if endless {
+		end = math.MaxInt64
+	}
 	for d.at < end {
+		if endless && d.need(1) && (d.buf[d.lo] == tagHeapSegment || d.buf[d.lo] == tagHeapEnd) {
+			break
+		}
 		if d.progress != nil && d.at-d.reported >= 32<<20 {
 			d.reported = d.at
 			if err := d.progress(d.at); err != nil {
@@ -302,6 +311,9 @@ func (d *dumpReader) segment(length int64) error {
 		if known {
 			continue
 		}
+		if endless {
+			return d.cut("a heap dump segment without a length")
+		}
 		if len(d.damage) < damageMax {
 			d.damage = append(d.damage, fmt.Sprintf("damaged at byte %d: %d bytes left out", d.at, end-d.at))
 		}
@@ -313,6 +325,12 @@ func (d *dumpReader) segment(length int64) error {
 		return errStop
 	}
 	return nil
+}
+
+// subTag knows the tags inside of a segment.
+func subTag(tag byte) bool {
+	_, _, root := rootBytes(tag)
+	return root || tag >= subClass && tag <= subPrimitives
 }
 
 // rootBytes is what follows the tag of a root, in ids and further bytes; false if it is none.
