@@ -339,20 +339,21 @@ func TestCutDump(t *testing.T) {
 // Java 8 writes a segment's length when it is whole: of one that was cut it is 0.
 func TestSegmentWithoutLength(t *testing.T) {
 	whole := someDump(8)
-	at, last := len("JAVA PROFILE 1.0.2")+1+12, 0
+	at, last, longest := len("JAVA PROFILE 1.0.2")+1+12, 0, uint32(0)
 	for at < len(whole) {
-		if whole[at] == tagHeapSegment {
-			last = at
+		if n := binary.BigEndian.Uint32(whole[at+5:]); whole[at] == tagHeapSegment && n > longest {
+			last, longest = at, n
 		}
 		at += 9 + int(binary.BigEndian.Uint32(whole[at+5:]))
 	}
 	end := last + 9 + int(binary.BigEndian.Uint32(whole[last+5:]))
+	want, _ := readDumpBytes(t, whole[:end])
 	binary.BigEndian.PutUint32(whole[last+5:], 0)
-	if d, _ := readDumpBytes(t, whole[:end]); d.Cut == "" || d.All.Entries != 3002 || len(d.Partitions) != 2 {
-		t.Errorf("cut %q, %d entries, %d partitions", d.Cut, d.All.Entries, len(d.Partitions))
+	if d, _ := readDumpBytes(t, whole[:end]); d.Cut == "" || d.All.Entries < 1000 || d.All.Entries != want.All.Entries {
+		t.Errorf("cut %q, %d entries, want %d", d.Cut, d.All.Entries, want.All.Entries)
 	}
 	closed := binary.BigEndian.AppendUint32(append(bytes.Clone(whole[:end]), tagHeapEnd, 0, 0, 0, 0), 0)
-	if d, _ := readDumpBytes(t, closed); d.Cut != "" || d.All.Entries != 3002 {
+	if d, _ := readDumpBytes(t, closed); d.Cut != "" || d.All.Entries != want.All.Entries {
 		t.Errorf("with its end: cut %q, %d entries", d.Cut, d.All.Entries)
 	}
 }
