@@ -26,7 +26,7 @@ const (
 var sourceClock = source{
 	name:        evidence.SourceClock,
 	what:        "if there is a leak: producer ids at some fifty times in the past, for the date of its beginning",
-	permissions: permissionDescribe + ", " + permissionRead,
+	permissions: permissionTopic + ", " + permissionRead,
 	run:         runClock,
 	most: func(s *step) (int64, int64) {
 		parts := int64(min(len(s.scan.Partitions), clockTopicsMax))

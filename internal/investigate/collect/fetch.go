@@ -28,14 +28,10 @@ const (
 	lookupBytes = 64
 )
 
-// Timestamps that ListOffsets has a meaning of its own for.
-const (
-	latestOffset = -1
-	// oldestRecord is no special one: the first record dated at or after 1970, so that the answer has its date.
-	oldestRecord = 0
-)
+// oldestRecord, unlike latest and earliest, is a time like any other: the first record dated at or after 1970, so that the answer has its date.
+const oldestRecord = 0
 
-const permissionRead, permissionDescribe = "READ on Topic", "DESCRIBE on Topic"
+const permissionRead = "READ on Topic"
 
 // stretch is a piece of a partition to fetch.
 type stretch struct {
@@ -186,7 +182,7 @@ func (s *step) lookupSome(ctx context.Context, broker int32, work []lookup, f fu
 	}
 	resp, err := req.RequestWith(ctx, s.at(broker, int64(len(work))*lookupBytes))
 	if err != nil {
-		s.trouble(err, permissionDescribe)
+		s.trouble(err, permissionTopic)
 		return
 	}
 	for _, t := range resp.Topics {
@@ -198,7 +194,7 @@ func (s *step) lookupSome(ctx context.Context, broker int32, work []lookup, f fu
 			}
 			delete(asked[t.Topic], p.Partition)
 			if err := coded(p.ErrorCode); err != nil {
-				s.trouble(partitionError(w.part, err), permissionDescribe)
+				s.trouble(partitionError(w.part, err), permissionTopic)
 				continue
 			}
 			s.ok()

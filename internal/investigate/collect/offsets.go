@@ -23,6 +23,7 @@ const (
 	// firstTimesMax bounds how many topics are asked for the time of their oldest record.
 	firstTimesMax = 5_000
 
+	// Timestamps that ListOffsets has a meaning of its own for.
 	latest   = -1
 	earliest = -2
 )

@@ -247,7 +247,7 @@ func (s *step) ends(ctx context.Context, parts []*evidence.Partition) map[*evide
 	}
 	work := make([]lookup, len(parts))
 	for i, p := range parts {
-		work[i] = lookup{p, latestOffset}
+		work[i] = lookup{p, latest}
 	}
 	var mu sync.Mutex
 	s.lookups(ctx, work, func(f found) {
