@@ -43,7 +43,7 @@ verdict_has_horsemen() {
 }
 verdict_dates_onset() {
   ARG_began=$began_at judge "$work/ill.json" 'v["onset"]["known"]' 'at(v["onset"]["earliest"]) <= began + 2 and at(v["onset"]["latest"]) >= began - 2' \
-    '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' 'abs(at(v["onset"]["at"]) - began) < 60' "'$topic' in v['onset']['new_topics']"
+    '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' 'abs(at(v["onset"]["at"]) - began) < 60' "at(v['onset']['earliest']) > began or '$topic' in v['onset']['new_topics']"
 }
 # measured_at is when the histogram was taken: what was counted some seconds before is projected to that moment, at the rate of the
 # verdict. Where the machine could not keep the storm's pace meanwhile, at the storm's own count.

@@ -72,6 +72,6 @@ dumped() {
 }
 gone_storm() { ! running storm; }
 storm_stalled() {
-  tail -n 3 "$work/storm.log" | cut -c1-300
+  grep '^ottla:' "$work/storm.log" | tail -n 1 # after the JSON
   [ $ending = 3 ] || { echo "the storm ended with $ending, not with 3: the broker stopped answering"; return 1; }
 }

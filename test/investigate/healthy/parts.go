@@ -11,7 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
-var value = bytes.Repeat([]byte("order "), 40)
+// value makes a topic grow fast enough that a look at its end does not reach back to the start of this load, as in clusters that
+// are older than a minute.
+var value = bytes.Repeat([]byte("order "), 200)
 
 // steady writes a record every interval, with one producer.
 func (c *cluster) steady(ctx context.Context, part, topic string, interval time.Duration, more ...kgo.Opt) {
