@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -126,37 +128,58 @@ func firstTransactions() *kversion.Versions {
 	return versions
 }
 
-// transactions writes a few records in each of many transactions, with one producer.
+// startsMax is how often a transactional application is started anew.
+const startsMax = 3
+
+// transactions writes a few records in each of many transactions, with one producer; an application that was told that its
+// transactional id is another's, or forgotten, starts anew, as it does when a broker was away for long.
 func (c *cluster) transactions(ctx context.Context, part, topic string, more ...kgo.Opt) {
+	for start := 1; ctx.Err() == nil; start++ {
+		err := c.transactional(ctx, part, topic, more...)
+		again := errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.InvalidProducerIDMapping)
+		if err != nil && (start == startsMax || !again) {
+			c.wrote(ctx, part, err)
+			return
+		}
+	}
+}
+
+func (c *cluster) transactional(ctx context.Context, part, topic string, more ...kgo.Opt) error {
 	client, end, err := c.client(part, append(more, kgo.TransactionalID(part))...)
 	if err != nil {
-		c.wrote(ctx, part, err)
-		return
+		return err
 	}
 	defer end()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := c.transaction(ctx, client, part, topic); err != nil {
-			c.wrote(ctx, part, err)
-			return
+		if err := c.transaction(ctx, client, topic, part); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
-func (c *cluster) transaction(ctx context.Context, client *kgo.Client, part, topic string) error {
+func (c *cluster) transaction(ctx context.Context, client *kgo.Client, topic, part string) error {
 	if err := client.BeginTransaction(); err != nil {
 		return err
 	}
+	written := kgo.AbortingFirstErrPromise(client)
 	for n := range 5 {
-		client.Produce(ctx, &kgo.Record{Topic: topic, Key: fmt.Append(nil, n), Value: value}, func(_ *kgo.Record, err error) { c.wrote(ctx, part, err) })
+		client.Produce(ctx, &kgo.Record{Topic: topic, Key: fmt.Append(nil, n), Value: value}, written.Promise())
 	}
-	if err := client.Flush(ctx); err != nil {
+	if err := errors.Join(client.Flush(ctx), written.Err()); err != nil {
 		return err
 	}
-	return client.EndTransaction(ctx, kgo.TryCommit)
+	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return err
+	}
+	for range 5 {
+		c.wrote(ctx, part, nil)
+	}
+	return nil
 }
