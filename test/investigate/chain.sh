@@ -41,9 +41,12 @@ verdict_has_horsemen() {
   judge "$work/ill.json" '{[h["id"] + " " + h["status"] for h in v["horsemen"]]}' '[h["status"] for h in v["horsemen"] if h["id"] in ("H1", "H2", "H4")] == ["FOUND"] * 3' \
     '[h["status"] for h in v["horsemen"] if h["id"] in ("H4b", "H5")] == ["ABSENT"] * 2'
 }
+# On a slow machine it takes a while until the storm has found its pace: the onset lies between these two.
 verdict_dates_onset() {
-  ARG_began=$began_at judge "$work/ill.json" 'v["onset"]["known"]' 'at(v["onset"]["earliest"]) <= began + 2 and at(v["onset"]["latest"]) >= began - 2' \
-    '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' 'abs(at(v["onset"]["at"]) - began) < 60' "at(v['onset']['earliest']) > began or '$topic' in v['onset']['new_topics']"
+  ARG_began=$began_at ARG_log=$work/leak-then.log ARG_measured=$measured_at judge "$work/ill.json" 'v["onset"]["known"]' \
+    'at(v["onset"]["earliest"]) <= when(log, measured, 1000) + 2 and at(v["onset"]["latest"]) >= began - 2' \
+    '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' '{when(log, measured, 1000) - began}' \
+    'abs(at(v["onset"]["at"]) - began) < 60' "at(v['onset']['earliest']) > began or '$topic' in v['onset']['new_topics']"
 }
 # measured_at is when the histogram was taken: what was counted some seconds before is projected to that moment, at the rate of the
 # verdict. Where the machine could not keep the storm's pace meanwhile, at the storm's own count.

@@ -55,12 +55,23 @@ def counted(path):
     return max([at(s["at"]) for s in scan.get("sets") or [] if not s.get("error")], default=at(scan["started"]))
 
 
-def pushed(log, end, when=None):
-    """Producers that a storm had made at a time, by its progress, a line a second, whose last line is of the time end."""
+def progress(log):
+    """The seconds of a storm and how many producers it had made then: a line a second."""
     with open(log) as f:
-        points = [(int(m[1]), int(m[2])) for m in re.finditer(r"(?m)^ *(\d+) s +(\d+) producers", f.read())]
-    second = points[-1][0] - (0 if when is None else end - when)
+        return [(int(m[1]), int(m[2])) for m in re.finditer(r"(?m)^ *(\d+) s +(\d+) producers", f.read())]
+
+
+def pushed(log, end, moment=None):
+    """Producers that a storm had made at a moment, by its progress, whose last line is of the time end."""
+    points = progress(log)
+    second = points[-1][0] - (0 if moment is None else end - moment)
     return max([n for s, n in points if s <= second], default=0)
+
+
+def when(log, end, count):
+    """The time at which a storm had made so many producers."""
+    points = progress(log)
+    return end - points[-1][0] + min(s for s, n in points if n >= count)
 
 
 def near(a, b, share):
@@ -86,7 +97,7 @@ def main():
     except (OSError, ValueError) as err:
         print(f"{os.path.basename(path)} cannot be read: {err}")
         return 1
-    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted, "pushed": pushed}
+    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted, "pushed": pushed, "when": when}
     for name, value in os.environ.items():
         if name.startswith("ARG_"):
             try:
