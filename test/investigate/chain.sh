@@ -48,18 +48,17 @@ verdict_dates_onset() {
     '{at(v["onset"]["at"]) - began}' '{at(v["onset"]["earliest"]) - began}' '{at(v["onset"]["latest"]) - began}' '{when(log, measured, 1000) - began}' \
     'abs(at(v["onset"]["at"]) - began) < 60' "at(v['onset']['earliest']) > began or '$topic' in v['onset']['new_topics']"
 }
-# measured_at is when the histogram was taken: what was counted some seconds before is projected to that moment, at the rate of the
+# measured_at is when the histogram was taken: what the verdict says of its own time is projected to that moment, at the rate of the
 # verdict. Where the machine could not keep the storm's pace meanwhile, at the storm's own count.
 verdict_projects_heap() {
-  local later='(measured - counted(scan)) * v["worst"]["entries_per_second"]' projected
-  if ! ARG_log=$work/leak-then.log ARG_measured=$measured_at ARG_scan=$work/ill.scan.gz ARG_rate=$leak_rate judge "$work/ill.json" \
-    'near((pushed(log, measured) - pushed(log, measured, counted(scan))) / (measured - counted(scan)), rate, 0.25)' >/dev/null; then
+  local later='(measured - at(v["at"])) * v["worst"]["entries_per_second"]' projected
+  export ARG_log=$work/leak-then.log ARG_before=$work/histogram-before.txt ARG_after=$work/histogram-after.txt ARG_measured=$measured_at ARG_rate=$leak_rate
+  if ! judge "$work/ill.json" 'near(pushed(log, measured) - pushed(log, measured, at(v["at"]) - 10), rate * (measured - at(v["at"]) + 10), 0.25)' >/dev/null; then
     echo "the storm was uneven;"
-    later='(pushed(log, measured) - pushed(log, measured, counted(scan)))'
+    later='(pushed(log, measured) - pushed(log, measured, at(v["at"])))'
   fi
   projected="v['worst']['bytes'] + $later * v['worst']['entry_bytes']"
-  ARG_log=$work/leak-then.log ARG_before=$work/histogram-before.txt ARG_after=$work/histogram-after.txt ARG_measured=$measured_at ARG_scan=$work/ill.scan.gz \
-    judge "$work/ill.json" '{entries(after)} > 5000' "{$projected}" '{grown(before, after)}' "near($projected, grown(before, after), 0.25)" \
+  judge "$work/ill.json" '{entries(after)} > 5000' "{$projected}" '{grown(before, after)}' "near($projected, grown(before, after), 0.25)" \
     '{v["worst"]["entry_bytes"]}' 'near(v["worst"]["entry_bytes"], grown(before, after) / (entries(after) - entries(before)), 0.15)'
 }
 # The same at rest: the storm is over, nobody has come or gone.

@@ -4,7 +4,6 @@ v is what the file says. Each expression must be true. What is printed is the re
 of the environment that begins with ARG_ is there without that, as a number where it is one."""
 
 import datetime
-import gzip
 import json
 import os
 import re
@@ -46,13 +45,6 @@ def at(text):
     """Seconds since 1970 of a time in JSON."""
     text = re.sub(r"\.(\d{1,6})\d*", lambda m: "." + m[1].ljust(6, "0"), text.replace("Z", "+00:00"))
     return datetime.datetime.fromisoformat(text).timestamp()
-
-
-def counted(path):
-    """Seconds since 1970 of the counting of live producers in a recorded scan: by sets, else by offsets, at its beginning."""
-    with gzip.open(path) as f:
-        scan = json.load(f)
-    return max([at(s["at"]) for s in scan.get("sets") or [] if not s.get("error")], default=at(scan["started"]))
 
 
 def progress(log):
@@ -97,7 +89,7 @@ def main():
     except (OSError, ValueError) as err:
         print(f"{os.path.basename(path)} cannot be read: {err}")
         return 1
-    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "counted": counted, "pushed": pushed, "when": when}
+    names = {"v": v, "histogram": histogram, "entries": entries, "grown": grown, "at": at, "near": near, "pushed": pushed, "when": when}
     for name, value in os.environ.items():
         if name.startswith("ARG_"):
             try:
