@@ -1,8 +1,10 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"ottla/internal/investigate/evidence"
@@ -13,19 +15,32 @@ const (
 	fixTolerance = 0.15
 	fixStopped   = 0.05 // of the rate before: births have stopped
 	fixFell      = 0.05 // of the entries before: the least that counts as falling
+	// othersExplain is the share of the counter's births that may be left over where other topics' leaks explain the rest.
+	othersExplain = 0.25
 )
 
 // reading is what one scan says of the leak that the first one found.
 type reading struct {
 	f         *findings
 	at        time.Time
-	births    float64 // per second, in the suspect topics
-	entries   float64 // live, in the suspect topics; -1: not known
-	measured  bool    // counted, not computed from rates
+	births    float64      // per second, in the suspect topics
+	still     []topicBirth // the suspect topics that still leak, most first
+	byCounter bool         // births are the cluster's: the topics themselves were not read
+	entries   float64      // live, in the suspect topics
+	measured  bool         // counted or bounded, not computed from rates
+	direct    bool         // brokers said how many there are; else entries is a bound
 	source    string
 	lastBirth int64
 	life      float64
-	unseen    bool // a suspect topic that is written to was not sampled, and the counter does not stand in for it
+	stay      float64   // seconds that entries may stay at this time
+	changed   time.Time // when the life was first seen to be what it is; zero: it always was
+	unseen    bool      // a suspect topic that is written to was not sampled, and the counter does not stand in for it
+	quiet     bool      // no suspect topic has a record that is young enough for an entry
+}
+
+type topicBirth struct {
+	name      string
+	perSecond float64
 }
 
 // verifyFix predicts the live entries from the first scan and compares. After births stop, those entries are alive whose last write
@@ -58,8 +73,13 @@ func verifyFix(scans []*evidence.Scan) *Fix {
 		if i > 0 {
 			f = examine(s)
 		}
-		rs = append(rs, read(f, first, first.ranked))
+		prev := first
+		if i > 0 {
+			prev = rs[i-1].f
+		}
+		rs = append(rs, read(f, prev, first.ranked))
 	}
+	settle(rs, first.ranked)
 	comparable(rs)
 	p := predictor(first, rs)
 	for _, r := range rs {
@@ -81,9 +101,9 @@ func mismatch(scans []*evidence.Scan) string {
 	return ""
 }
 
-// read sums up the suspect topics as one scan saw them, leaking or not.
-func read(f, first *findings, suspects []*topicFacts) reading {
-	r := reading{f: f, at: f.scan.Ended, life: f.life.Seconds, measured: true}
+// read sums up the suspect topics as one scan saw them, leaking or not. prev is the scan before it.
+func read(f, prev *findings, suspects []*topicFacts) reading {
+	r := reading{f: f, at: f.scan.Ended, life: f.life.Seconds, measured: true, direct: len(f.partitions) > 0, quiet: true}
 	seen := 0
 	for _, t := range suspects {
 		now := f.byName[t.name]
@@ -91,41 +111,146 @@ func read(f, first *findings, suspects []*topicFacts) reading {
 			if len(f.partitions[t.name]) == 0 {
 				continue // the topic was deleted, and its entries with it
 			}
-			r.unseen = r.unseen || !f.silentSince(first, t.name)
-			now = &topicFacts{topicSample: &topicSample{name: t.name, at: r.at.UnixMilli(), partitions: t.partitions, replicas: t.replicas}, stay: f.life.Seconds}
+			r.unseen = r.unseen || !f.silentSince(prev, t.name)
+			now = &topicFacts{topicSample: &topicSample{name: t.name, at: r.at.UnixMilli(), partitions: t.partitions, replicas: t.replicas}, stay: f.stay(t)}
 		} else {
 			seen++
 		}
 		if now.leak == realLeak || now.churn {
 			r.births += now.entries
+			r.still = append(r.still, topicBirth{t.name, now.entries})
 		}
 		r.lastBirth = max(r.lastBirth, now.lastBirth)
-		live := f.live(now)
-		if !live.exact {
-			r.measured = false
-			if live.bound >= 0 && float64(t.newborn) >= 0.9*float64(t.total) && t.batchesMedian <= 1 {
-				// Where every record is another producer's, offsets count them.
-				live = liveEntries{count: live.bound * t.entriesPerOffset(f.scan), source: evidence.SourceOffsets + ": records within the state's life"}
-				r.measured = true
-			}
-		}
-		r.entries += math.Max(live.count, 0)
-		if live.source != "" {
-			r.source = live.source
-		}
+		r.count(t, now)
 	}
-	if seen == 0 && f.counter.known {
-		r.births, r.unseen = f.counter.perSecond, false
+	slices.SortStableFunc(r.still, func(a, b topicBirth) int { return cmp.Compare(b.perSecond, a.perSecond) })
+	if seen == 0 && r.unseen {
+		r.standIn(suspects)
+	}
+	if total, all := f.metered(); all {
+		// No topic has more entries than all brokers together.
+		if r.entries = math.Min(r.entries, total); total < 1 {
+			r.measured, r.direct, r.source = true, true, evidence.SourceMetrics
+		}
 	}
 	return r
 }
 
-// silentSince: nothing was written to a topic since an earlier scan, or within the state's life.
-func (f *findings) silentSince(first *findings, topic string) bool {
-	ends := map[int32]int64{}
-	for _, p := range first.partitions[topic] {
-		ends[p.Index] = p.End
+// count adds a topic's live entries; first is what the first scan knew of it.
+func (r *reading) count(first, now *topicFacts) {
+	live := r.f.live(now)
+	r.quiet = r.quiet && live.bound == 0
+	if !live.exact {
+		r.measured, r.direct = false, false
+		if live.bound >= 0 && float64(first.newborn) >= allNewborn*float64(first.total) && first.batchesMedian <= 1 {
+			// Where every record is another producer's, offsets bound them.
+			live = liveEntries{count: live.bound, source: evidence.SourceOffsets + ": records within the state's life and 10 minutes, at most"}
+			r.measured = true
+		}
 	}
+	r.entries += math.Max(live.count, 0)
+	if live.source != "" {
+		r.source = live.source
+	}
+}
+
+// standIn lets the counter speak for topics that were not sampled, as far as other topics do not explain what it counted.
+func (r *reading) standIn(suspects []*topicFacts) {
+	c := &r.f.counter
+	if !c.known {
+		return
+	}
+	others := 0.0
+	for _, t := range newLeaks(r.f, suspects) {
+		others += t.localBirths()
+	}
+	r.unseen, r.byCounter = false, true
+	if r.births = c.perSecond - others; others > 0 && r.births <= othersExplain*c.perSecond+c.error {
+		r.births, r.byCounter = 0, false
+	}
+}
+
+// newLeaks are the topics that leak and are not among the suspects.
+func newLeaks(f *findings, suspects []*topicFacts) (out []*topicFacts) {
+	for _, t := range f.ranked {
+		if (t.leak == realLeak || t.churn) && !slices.ContainsFunc(suspects, func(s *topicFacts) bool { return s.name == t.name }) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// metered is the number of entries by the metrics of all brokers; all is false if one did not say.
+func (f *findings) metered() (total float64, all bool) {
+	metrics := metricsOf(f.scan)
+	for i := range f.scan.Brokers {
+		m, has := metrics[f.scan.Brokers[i].ID]
+		if !has || m.entries < 0 {
+			return 0, false
+		}
+		total += m.entries
+	}
+	return total, len(f.scan.Brokers) > 0
+}
+
+// settle says how long entries may stay at each reading. A shorter life works from the brokers' next check on: for ten minutes after it was
+// first seen, entries of the longer one may still be there, and offsets within the shorter one do not bound them.
+func settle(rs []reading, suspects []*topicFacts) {
+	run := 0 // the first reading with the present life
+	for i := range rs {
+		r := &rs[i]
+		if i > 0 && !r.f.life.read {
+			r.life = rs[i-1].life // not known to have changed
+		}
+		if i > 0 && r.life != rs[i-1].life {
+			run = i
+		}
+		r.stay = r.life + checkInterval.Seconds()
+		if run == 0 {
+			continue
+		}
+		r.changed = rs[run].at
+		if r.life >= rs[run-1].life || r.at.Sub(r.changed) >= checkInterval {
+			continue
+		}
+		r.stay, r.quiet = math.Max(r.stay, rs[run-1].stay), false
+		if !r.direct {
+			grown, known := r.f.grown(rs[i-1].f, suspects)
+			r.entries = math.Max(r.entries, rs[i-1].entries+grown)
+			r.measured = known && rs[i-1].measured
+			r.source = evidence.SourceOffsets + ": those of the scan before and the records since, as brokers may not have looked for idle ones yet"
+		}
+	}
+}
+
+// grown is how many records the topics got since an earlier scan.
+func (f *findings) grown(earlier *findings, topics []*topicFacts) (n float64, known bool) {
+	for _, t := range topics {
+		before := earlier.ends(t.name)
+		for _, p := range f.partitions[t.name] {
+			if p.End < 0 {
+				return n, false
+			}
+			n += math.Max(float64(p.End-before[p.Index]), 0)
+		}
+	}
+	return finite(n), true
+}
+
+// ends are the known ends of a topic's partitions.
+func (f *findings) ends(topic string) map[int32]int64 {
+	out := map[int32]int64{}
+	for _, p := range f.partitions[topic] {
+		if p.End >= 0 {
+			out[p.Index] = p.End
+		}
+	}
+	return out
+}
+
+// silentSince: nothing was written to a topic since an earlier scan, or within the state's life.
+func (f *findings) silentSince(earlier *findings, topic string) bool {
+	ends := earlier.ends(topic)
 	for _, p := range f.partitions[topic] {
 		if end, known := ends[p.Index]; p.Bound() != 0 && (!known || p.End < 0 || p.End != end) {
 			return false
@@ -154,14 +279,16 @@ type prediction struct {
 func predictor(first *findings, rs []reading) prediction {
 	p := prediction{rate: rs[0].births, first: math.Max(rs[0].entries, 0), firstAt: seconds(rs[0].at), lifeAt: rs[0].life}
 	p.stopped = math.Inf(1)
-	for i, r := range rs[1:] {
+	for _, r := range rs[1:] {
 		if r.births > fixStopped*p.rate {
 			continue
 		}
-		// The last producer born is the end of it; without one, the middle between the scans.
-		p.stopped = (seconds(rs[i].at) + seconds(r.at)) / 2
+		// The last producer born is the end of it; without one, the latest that it can have been.
+		p.stopped = seconds(r.at)
 		if last := float64(r.lastBirth) / 1000; last >= p.firstAt-3600 && last <= seconds(r.at) {
 			p.stopped = math.Max(last, p.firstAt)
+		} else if r.quiet {
+			p.stopped = math.Max(seconds(r.at)-r.stay, p.firstAt)
 		}
 		break
 	}
@@ -188,70 +315,25 @@ func (p *prediction) at(r reading) float64 {
 	if now <= p.firstAt {
 		return p.first
 	}
-	from := math.Max(p.onset, now-r.life-checkInterval.Seconds())
+	from := math.Max(p.onset, now-r.stay)
 	return finite(math.Max(math.Min(p.stopped, now)-from, 0) * p.rate)
 }
 
-// gone is when the last entry goes, with the life of the last reading.
+// gone is when the last entry has gone at the latest, with the life of the last reading: at the check after it ran out, or after the life
+// was shortened.
 func (p *prediction) gone(r reading) time.Time {
-	return momentOf((p.stopped + r.life + checkInterval.Seconds()) * 1000)
+	due := p.stopped + r.life
+	if !r.changed.IsZero() {
+		due = math.Max(due, seconds(r.changed))
+	}
+	gone := momentOf((due + checkInterval.Seconds()) * 1000)
+	if r.direct && r.entries < 1 && gone.After(r.at) {
+		return r.at.UTC()
+	}
+	return gone
 }
 
 // starts is when the first entry goes.
 func (p *prediction) starts(r reading) time.Time {
 	return momentOf((p.onset + r.life) * 1000)
-}
-
-func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
-	// Sentences name the largest suspect only; the numbers are those of all.
-	last, before := rs[len(rs)-1], rs[0]
-	rate0 := before.births
-	known := !last.unseen && (len(last.f.topics) > 0 || last.f.counter.known)
-	fix.Stopped = known && last.births <= math.Max(fixStopped*rate0, 0) && !math.IsInf(p.stopped, 1)
-	predicted := p.at(last)
-	highest := before.entries
-	for _, r := range rs[:len(rs)-1] {
-		highest = math.Max(highest, r.entries)
-	}
-	fits := last.entries <= predicted*(1+fixTolerance)+newbornEnough
-	fell := last.entries < highest*(1-fixFell)
-	fix.Falling = last.measured && fits && fell
-	name := first.ranked[0].name
-	if fix.Stopped {
-		fix.Done = p.gone(last)
-	}
-	switch {
-	case !known && fix.Falling:
-		fix.Exit = 1
-		fix.Sentence = fmt.Sprintf("The live entries of %s fell from %s to %s, as they would if it got no new producers; neither its batches nor the counter could be read to confirm it.", name, count(highest), count(last.entries))
-	case !known:
-		fix.Exit, fix.Sentence = 3, "Cannot tell: the last scan could read neither "+name+" nor the counter."
-	case fix.Stopped && first.life.Bounded != "":
-		fix.Exit, fix.Sentence = 0, fmt.Sprintf("The fix works: %s gets no new producers any more.", name)
-	case fix.Stopped && !last.measured:
-		fix.Exit = 1
-		fix.Sentence = fmt.Sprintf("%s gets no new producers any more; its live entries could not be counted, by the rule the last is gone on %s.", name, moment(fix.Done, last.at))
-	case fix.Stopped && fix.Falling:
-		fix.Exit = 0
-		end := "the last is gone on " + moment(fix.Done, last.at)
-		if last.entries < 1 {
-			end = "none is left"
-		}
-		fix.Sentence = fmt.Sprintf("The fix works: %s gets no new producers any more, and its live entries fell from %s to %s as predicted (at most %s); %s.",
-			name, count(highest), count(last.entries), count(predicted), end)
-	case fix.Stopped && fits:
-		fix.Exit = 1
-		fix.Sentence = fmt.Sprintf("%s gets no new producers any more; its %s entries begin to go on %s and the last is gone on %s: look again then.",
-			name, count(last.entries), moment(p.starts(last), last.at), moment(fix.Done, last.at))
-	case fix.Stopped:
-		fix.Exit = 2
-		fix.Sentence = fmt.Sprintf("%s gets no new producers any more, but %s entries live where %s were predicted: they do not expire as they should.", name, count(last.entries), count(predicted))
-	case fix.Falling || last.life < before.life:
-		fix.Exit = 1
-		fix.Sentence = fmt.Sprintf("%s still gets %s; entries now live %s instead of %s, so that they come to %s instead of %s.", name,
-			spliced(last.births, "new entries"), span(last.life), span(before.life), count(last.births*(last.life+checkInterval.Seconds())), count(rate0*(before.life+checkInterval.Seconds())))
-	default:
-		fix.Exit = 2
-		fix.Sentence = fmt.Sprintf("The fix does not work: %s still gets %s, and %s entries live.", name, spliced(last.births, "new entries"), count(last.entries))
-	}
 }

@@ -49,7 +49,7 @@ func (p patient) scan(at time.Time) *evidence.Scan {
 	s.Given.HeapBytes = 1 << 20
 	s.Brokers[0].Configs[keyProducerExpiration] = evidence.Value{Value: "86400000"}
 	s.Brokers[0].Configs[keyProducerExpiration] = evidence.Value{Value: itoa(p.life.Milliseconds())}
-	s.Partitions[0].Since = int64(cut(h.logs["t"][0], at.Add(-p.life)))
+	s.Partitions[0].Since = int64(cut(h.logs["t"][0], at.Add(-p.life-checkInterval)))
 	if p.sets {
 		s.Sets = []evidence.ProducerSet{{Topic: "t", At: at, Producers: live}}
 	}
@@ -143,5 +143,67 @@ func TestVerifyFixByOffsets(t *testing.T) {
 	fix := VerifyFix([]*evidence.Scan{sick.scan(t0), cured.scan(t0.Add(3 * time.Hour))})
 	if fix.Exit != 0 || !fix.Falling || !strings.Contains(fix.Points[1].Source, evidence.SourceOffsets) {
 		t.Errorf("exit %d: %s %+v", fix.Exit, fix.Sentence, fix.Points)
+	}
+}
+
+// TestVerifyFixShortenedLife: brokers look for idle producers every ten minutes, so that a life that was just shortened has freed nothing yet.
+func TestVerifyFixShortenedLife(t *testing.T) {
+	t0 := simulatedNow
+	sick := patient{perSecond: 100, onset: t0.Add(-36 * time.Second), fixed: t0.Add(365 * day), life: day}
+	after := sick
+	after.fixed, after.life = t0.Add(4*time.Minute), 10*time.Minute
+	before, changed := sick.scan(t0), t0.Add(30*time.Minute)
+	just, later := after.scan(changed), after.scan(changed.Add(15*time.Minute))
+	counted := after.scan(changed.Add(15 * time.Minute))
+	counted.Sets = []evidence.ProducerSet{{Topic: "t", At: counted.Ended}}
+	metered := after.scan(changed)
+	metered.Metrics = []evidence.BrokerMetrics{{Broker: 0, Values: map[string]float64{evidence.MetricProducerIDs: 0}}}
+	full := after.scan(changed)
+	full.Sets = []evidence.ProducerSet{{Topic: "t", At: full.Ended, Producers: 27_000}}
+	for _, c := range []struct {
+		name       string
+		scans      []*evidence.Scan
+		exit       int
+		says, done string
+	}{
+		{"just now", []*evidence.Scan{before, just}, 1, "at most 27,6", "12:40"},
+		{"counted just now", []*evidence.Scan{before, full}, 1, "but 27,000 entries", "12:40"},
+		{"no count", []*evidence.Scan{before, just, later}, 0, "describe-producers or metrics would confirm", "12:40"},
+		{"counted", []*evidence.Scan{before, just, counted}, 0, "none is left", "12:40"},
+		{"by metrics", []*evidence.Scan{before, metered}, 0, "none is left", "12:30"},
+	} {
+		fix := VerifyFix(c.scans)
+		if fix.Exit != c.exit || !fix.Stopped || !strings.Contains(fix.Sentence, c.says) || fix.Done.Format("15:04") != c.done {
+			t.Errorf("%s: exit %d, done %s: %s\n%+v", c.name, fix.Exit, fix.Done, fix.Sentence, fix.Points)
+		}
+		if c.says != "none is left" && strings.Contains(fix.Sentence, "none is left") {
+			t.Errorf("%s: nobody counted: %s", c.name, fix.Sentence)
+		}
+	}
+	fix := VerifyFix([]*evidence.Scan{before, just})
+	for _, want := range []string{"Not yet: ", "entries now live 10 minutes instead of 1 day (producer.id.expiration.ms)", "look again then", "of a heap of 1 MiB"} {
+		if !strings.Contains(fix.Sentence, want) {
+			t.Errorf("want %q in %s", want, fix.Sentence)
+		}
+	}
+}
+
+// TestVerifyFixOtherTopic: a leak into another topic is not that of the repaired one.
+func TestVerifyFixOtherTopic(t *testing.T) {
+	t0 := simulatedNow
+	sick := patient{perSecond: 100, onset: t0.Add(-36 * time.Second), fixed: t0.Add(365 * day), life: 10 * time.Minute}
+	next := sick
+	next.onset = t0.Add(25 * time.Minute)
+	for _, since := range []int64{27_000, 0} { // its records are too old for entries, or not
+		s := next.scan(t0.Add(30 * time.Minute))
+		for i := range s.Tails {
+			s.Tails[i].Topic = "x"
+		}
+		s.Partitions[0].Topic, s.Topics[0].Name = "x", "x"
+		s.Partitions = append(s.Partitions, evidence.Partition{Topic: "t", End: 27_000, Since: since, Replicas: []int32{0}})
+		fix := VerifyFix([]*evidence.Scan{sick.scan(t0), s})
+		if fix.Exit != 2 || !fix.Stopped || !strings.HasPrefix(fix.Sentence, "It does not work: t gets no new producers any more, but another topic leaks: x gets 100 new entries a second") {
+			t.Errorf("since %d: exit %d %s %+v", since, fix.Exit, fix.Sentence, fix.Points)
+		}
 	}
 }

@@ -188,6 +188,9 @@ func (f *findings) idempotence() Horseman {
 func (f *findings) longLife() Horseman {
 	h := Horseman{ID: "H3", Name: "long life", Status: NotChecked}
 	lives := fmt.Sprintf("an entry lives %s (%s)", span(f.life.Seconds), f.life.Key)
+	if !f.life.read {
+		lives = fmt.Sprintf("an entry lives %s by default (%s; the configuration was not read)", span(f.life.Seconds), f.life.Key)
+	}
 	h.Evidence = []Number{{Name: "state life", Value: f.life.Seconds, Unit: "s", Source: f.life.Source, How: f.life.Rule}}
 	switch {
 	case f.life.Bounded != "":

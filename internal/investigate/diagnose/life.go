@@ -30,6 +30,7 @@ const (
 // life is what the rules need beyond what is shown.
 type life struct {
 	StateLife
+	read       bool  // the configuration was read
 	entriesMax int64 // what a broker remembers at most, where it forgets the rest (Redpanda); 0: no limit
 }
 
@@ -64,9 +65,11 @@ func lifeOf(c *evidence.Cluster, brokers []evidence.Broker, given evidence.Given
 func kafkaLife(v releases, brokers []evidence.Broker, key string, byDefault time.Duration) life {
 	l := life{StateLife: StateLife{Seconds: byDefault.Seconds(), Key: key, Dynamic: key == keyProducerExpiration}}
 	if value := valueOf(brokers, key); value.found {
+		l.read = true
 		l.Seconds, l.Source = value.number/1000, fmt.Sprintf("%s: %s of broker %d (%s)", evidence.SourceConfigs, key, value.broker, value.source)
 	} else {
 		l.Source = fmt.Sprintf("default of %s in Kafka %s; the configuration was not read", key, v)
+		key = fmt.Sprintf("%s, by default %s (the configuration was not read)", key, span(l.Seconds))
 	}
 	switch {
 	case l.Dynamic:
@@ -90,9 +93,13 @@ func redpandaLife(brokers []evidence.Broker) life {
 	}}
 	for _, key := range []string{keyRedpandaExpiration, keyTransactionalExpiration} {
 		if v := valueOf(brokers, key); v.found {
+			l.read = true
 			l.Seconds, l.Key, l.Source = v.number/1000, key, evidence.SourceConfigs+": "+key
 			break
 		}
+	}
+	if !l.read {
+		l.Rule += fmt.Sprintf("; by default %s (the configuration was not read)", span(l.Seconds))
 	}
 	if v := valueOf(brokers, keyRedpandaProducers); v.found && v.number < 1e15 {
 		l.entriesMax = int64(v.number)
