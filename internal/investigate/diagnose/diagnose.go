@@ -96,7 +96,8 @@ type Births struct {
 type Onset struct {
 	Known bool      `json:"known"`
 	At    time.Time `json:"at"`
-	// Earliest and Latest are the ends of its error: the points on both sides of the kink.
+	// Earliest and Latest are the ends of its error: the points on both sides of the kink. Of a young leak that is not dated, Earliest is the
+	// first record of its largest topic, and Latest is zero.
 	Earliest time.Time `json:"earliest"`
 	Latest   time.Time `json:"latest"`
 	// Before and After are births per second on both sides.

@@ -37,7 +37,7 @@ type load struct {
 	plateauBytes          float64
 	toPlateau             float64 // seconds until the last suspect topic is on its plateau
 	partitions            int
-	bound                 bool
+	most                  bool    // bytes are the most that they can be: how many batches producers wrote is not known
 	entriesBytes, entries float64 // for the mean size
 }
 
@@ -146,11 +146,26 @@ func (f *findings) countedToo(at func(id int32) *load) {
 		if t := f.byName[key.topic]; t != nil && (t.leak != noLeak || t.churn) {
 			continue
 		}
+		per, most := f.countedSize(key.topic, set)
 		for _, id := range replicas[key] {
 			l := at(id)
-			l.now, l.bytes = l.now+float64(set.Producers), l.bytes+float64(set.Producers)*entryBytes(f.version.taken(), batchesRemembered, f.heapMax, f.scan.Given.CompactHeaders)
+			l.now, l.bytes = l.now+float64(set.Producers), l.bytes+float64(set.Producers)*per
+			l.most = l.most || most && set.Producers > 0
 		}
 	}
+}
+
+// countedSize is the bytes of an entry in a topic that does not leak now. What is left of a leak that is over wrote few batches each, which
+// its records or the set itself still show; else it is the most that an entry can have.
+func (f *findings) countedSize(topic string, set *evidence.ProducerSet) (per float64, most bool) {
+	if t := f.byName[topic]; t != nil && t.newborn > 0 && t.share >= allNewborn {
+		return f.entrySize(t), false
+	}
+	batches := float64(batchesRemembered)
+	if float64(set.SequenceZero) >= allNewborn*float64(set.Producers) {
+		batches = 1
+	}
+	return entryBytes(f.version.taken(), batches, f.heapMax, f.scan.Given.CompactHeaders), batches > 1
 }
 
 // liveIn is the entries of one partition: its own set, or its part of the topic's.
@@ -219,6 +234,9 @@ func (f *findings) heapOf(id int32, l *load, m brokerMetric, all map[int32]broke
 	h := Heap{
 		Broker: id, EntryBytes: finite(per), Bytes: finite(l.bytes), PerSecond: finite(l.rate), Plateau: finite(l.plateauBytes),
 		UntilFull: -1, Source: "computed: rate x (life + 10 min) x bytes an entry",
+	}
+	if l.most {
+		h.Source += "; bytes an entry: at most, of topics that do not leak"
 	}
 	entries := l.now
 	if _, counted := all[id]; counted && m.entries >= 0 {

@@ -24,7 +24,7 @@ func (f *findings) ledger(v *Verdict) []Number {
 			Number{Name: "births since the onset", Value: v.Onset.After * 60, Unit: "/min", Source: evidence.SourceClock, How: "slope of the second segment"},
 			Number{Name: "error of the onset", Value: v.Onset.Latest.Sub(v.Onset.Earliest).Seconds() / 2, Unit: "s", Source: evidence.SourceClock, How: "id error / slope and the distance of readings"})
 	}
-	out = append(out, Number{Name: "covered by sampled topics", Value: f.covered, Unit: "share", Source: evidence.SourceOffsets, How: "records within the state's life, internal topics left out"})
+	out = append(out, Number{Name: "covered by sampled topics", Value: f.covered, Unit: "share", Source: evidence.SourceOffsets, How: "records within the state's life and 10 minutes, internal topics left out"})
 	for i := range v.Suspects {
 		t := &v.Suspects[i]
 		out = append(out,
@@ -35,7 +35,7 @@ func (f *findings) ledger(v *Verdict) []Number {
 			out = append(out, Number{Name: t.Name + ": live entries", Value: float64(t.Live), Unit: "ids", Source: t.LiveSource})
 		}
 		if t.LiveBound >= 0 {
-			out = append(out, Number{Name: t.Name + ": live entries at most", Value: float64(t.LiveBound), Unit: "ids", Source: evidence.SourceOffsets, How: "records since now minus the state's life"})
+			out = append(out, Number{Name: t.Name + ": live entries at most", Value: float64(t.LiveBound), Unit: "ids", Source: evidence.SourceOffsets, How: "records within the state's life and 10 minutes"})
 		}
 	}
 	if w := v.Worst; w != nil {

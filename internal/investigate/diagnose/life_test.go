@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"strings"
 	"testing"
 
 	"ottla/internal/investigate/evidence"
@@ -78,5 +79,21 @@ func TestRetentionBoundsLifeBelow24(t *testing.T) {
 		if got := l.of(&topic); got != 7*86400 {
 			t.Errorf("%s, compacted: %v s", version, got)
 		}
+	}
+}
+
+// TestLifeSaysWhatWasNotRead: a default is no fact.
+func TestLifeSaysWhatWasNotRead(t *testing.T) {
+	const said = "by default 1 day (the configuration was not read)"
+	c := &evidence.Cluster{Vendor: evidence.VendorKafka, VersionLeast: "4.3"}
+	if l := LifeOf(c, nil, evidence.Given{}); !strings.Contains(l.Rule, said) {
+		t.Errorf("not read: %s", l.Rule)
+	}
+	read := []evidence.Broker{{Configs: map[string]evidence.Value{keyProducerExpiration: {Value: "86400000"}}}}
+	if l := LifeOf(c, read, evidence.Given{}); strings.Contains(l.Rule, "not read") {
+		t.Errorf("read: %s", l.Rule)
+	}
+	if l := LifeOf(&evidence.Cluster{Vendor: evidence.VendorRedpanda}, nil, evidence.Given{}); !strings.Contains(l.Rule, "by default 7 days (the configuration was not read)") {
+		t.Errorf("redpanda: %s", l.Rule)
 	}
 }

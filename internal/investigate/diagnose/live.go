@@ -81,7 +81,7 @@ func (f *findings) live(t *topicFacts) liveEntries {
 		return out
 	}
 	if density := f.entriesPerRecord(t); density > 0 && out.bound >= 0 {
-		out.count, out.source = finite(out.bound*density), evidence.SourceOffsets+": records since the state's life x producers a record"
+		out.count, out.source = finite(out.bound*density), evidence.SourceOffsets+": records within the state's life and 10 minutes x producers a record"
 		return out
 	}
 	if t.entries > 0 {

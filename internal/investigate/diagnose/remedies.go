@@ -222,7 +222,13 @@ func (t *treatment) useless() []Remedy {
 	}
 	add("R0-move", "moving partitions to other brokers", "a new replica replays the whole log and revives every producer in it, also those that had expired, for up to 10 minutes")
 	if t.leaking || t.churning {
-		add("R0-client", "repairing the client and waiting for the memory at once", fmt.Sprintf("it ends the growth; what is there stays for %s after its last write: do number 1 as well, or wait", stay))
+		target, now, least := t.expiration()
+		wait := "shorten " + t.life.Key + " as well, or wait"
+		if target >= now {
+			wait = "wait for that"
+			add("R0-expiration", "a shorter "+t.life.Key, fmt.Sprintf("it is already %s; below %s a batch that is sent again may be stored twice", span(now.Seconds()), span(least.Seconds())))
+		}
+		add("R0-client", "repairing the client and waiting for the memory at once", fmt.Sprintf("it ends the growth; what is there stays for %s after its last write: %s", stay, wait))
 	}
 	return out
 }

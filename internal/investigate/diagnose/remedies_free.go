@@ -51,25 +51,21 @@ func (t *treatment) free() []Remedy {
 
 // shorten lets idle entries go earlier, with the key that this version has for it.
 func (t *treatment) shorten() []Remedy {
-	target, least := t.expiration()
-	now := time.Duration(math.Min(t.life.Seconds, lifeMax.Seconds()) * float64(time.Second))
+	target, now, _ := t.expiration()
 	if target >= now {
-		return []Remedy{{
-			ID: "R0-expiration", Kind: kindUseless, Title: "a shorter " + t.life.Key,
-			Why: fmt.Sprintf("it is %s already; below %s a batch that is sent again may be stored twice", span(now.Seconds()), span(least.Seconds())),
-		}}
+		return nil
 	}
 	setting := fmt.Sprintf("%s=%d", t.life.Key, target.Milliseconds())
 	r := Remedy{
 		ID: "R1-expiration", Kind: kindFree,
-		Title: fmt.Sprintf("let idle producers go after %s instead of %s, without a restart; entries fall within 10 minutes after that", span(target.Seconds()), span(now.Seconds())),
+		Title: fmt.Sprintf("let idle producers go after %s instead of %s, without a restart; %s within 10 minutes after that", span(target.Seconds()), span(now.Seconds()), t.effect(target)),
 		Risk:  fmt.Sprintf("a producer that is idle for longer is forgotten: if it then sends an old batch again, that is stored twice. So keep it above the delivery.timeout.ms of every application (default %s)", span(deliveryTimeout.Seconds())),
 		Why:   t.plateau(target),
 		Check: t.ottla("--verify-fix before.json.gz") + " (with the scan that was recorded before: --record before.json.gz)",
 	}
 	if !t.life.Dynamic {
 		r.ID = "R1-transactional"
-		r.Title = fmt.Sprintf("let idle producers go after %s instead of %s: this line in every broker's server.properties, then a rolling restart", span(target.Seconds()), span(now.Seconds()))
+		r.Title = fmt.Sprintf("let idle producers go after %s instead of %s: this line in every broker's server.properties, then a rolling restart; %s", span(target.Seconds()), span(now.Seconds()), t.effect(target))
 		r.Risk = "transactional ids that are idle for longer are forgotten too, and their producers have to be made anew (InvalidPidMappingException); " + r.Risk
 		r.Command = setting
 		r.Undo = "the old value, and another rolling restart"
@@ -107,6 +103,9 @@ func (t *treatment) alterBrokers(setting string) (do, undo string) {
 		dos = append([]string{alter("--entity-default", "--add-config "+setting)}, dos...)
 		undos = append([]string{alter("--entity-default", back)}, undos...)
 	}
+	if !t.life.read {
+		undos = append(undos, "# or --add-config with the value it had: the configuration was not read, kafka-configs.sh --describe --all tells it")
+	}
 	return strings.Join(dos, "\n"), strings.Join(undos, "\n")
 }
 
@@ -124,13 +123,27 @@ func (t *treatment) placed(r Remedy, setting string) Remedy {
 				quote(fmt.Sprintf(`{"spec":{"kafka":{"config":{"%s":%s}}}}`, key, value)))
 		}
 		r.Command, r.Undo = patch(number), patch("null")
+		if was, set := t.wasSet(); set {
+			r.Undo = patch(was)
+		}
 	}
 	return r
 }
 
+// wasSet is the key's value where somebody set it.
+func (t *treatment) wasSet() (string, bool) {
+	for i := range t.s.Brokers {
+		if was, named := t.s.Brokers[i].Configs[t.life.Key]; named && was.Value != "" && was.Source != "default" {
+			return was.Value, true
+		}
+	}
+	return "", false
+}
+
 // expiration is the time to set: the longest of the steps with which leaked entries take a tenth of the heap at most, but never below
-// what retries need, which is the second result.
-func (t *treatment) expiration() (target, least time.Duration) {
+// least, which retries need. now is the one that is set.
+func (t *treatment) expiration() (target, now, least time.Duration) {
+	now = time.Duration(math.Min(t.life.Seconds, lifeMax.Seconds()) * float64(time.Second))
 	least = expirationLeast
 	if t.life.Key == keyTransactionalExpiration {
 		least = transactionalLeast
@@ -141,7 +154,7 @@ func (t *treatment) expiration() (target, least time.Duration) {
 	target = least
 	h := t.v.Worst
 	if h == nil || h.HeapMax <= 0 || h.PerSecond <= 0 || h.EntryBytes <= 0 {
-		return target, least
+		return target, now, least
 	}
 	seconds := heapWanted*h.HeapMax/(h.EntryBytes*h.PerSecond) - checkInterval.Seconds()
 	for _, step := range expirationSteps {
@@ -149,7 +162,7 @@ func (t *treatment) expiration() (target, least time.Duration) {
 			target = step
 		}
 	}
-	return target, least
+	return target, now, least
 }
 
 // transactions says whether anybody uses them.
@@ -163,6 +176,20 @@ func (t *treatment) transactions() bool {
 		}
 	}
 	return false
+}
+
+// effect is what becomes of the leaked entries with another time, for a title.
+func (t *treatment) effect(target time.Duration) string {
+	h := t.v.Worst
+	if h == nil || h.PerSecond <= 0 || h.EntryBytes <= 0 {
+		return "entries fall"
+	}
+	bytes := h.PerSecond * (target + checkInterval).Seconds() * h.EntryBytes
+	s := "entries fall to " + bytesOf(bytes)
+	if h.HeapMax > 0 {
+		s += fmt.Sprintf(", %s of broker %d's heap,", percent(bytes/h.HeapMax), h.Broker)
+	}
+	return s
 }
 
 // plateau says what is left of the leak with another time.
@@ -318,7 +345,7 @@ func (t *treatment) deleteTopics() []Remedy {
 		commands = append(commands, t.tool("kafka-topics.sh", "--delete --topic"+value(topicPattern(name))))
 	}
 	r := Remedy{
-		ID: "R1-delete-topic", Kind: kindFree, Title: "last resort: delete " + strings.Join(topics, ", ") + " and make it anew; its entries are gone at once, on every version",
+		ID: "R1-delete-topic", Kind: kindFree, Title: "last resort: delete " + strings.Join(topics, ", ") + " and make it anew; its entries are gone within about a minute, on every version",
 		Command: strings.Join(commands, "\n"), Risk: "all its records are gone; where topics are made on demand, the application makes it again with default settings",
 		Undo: "none: note its partitions and settings first (kafka-topics.sh --describe, kafka-configs.sh --describe)",
 	}

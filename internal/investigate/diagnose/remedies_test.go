@@ -134,7 +134,7 @@ func TestExpirationIsComputed(t *testing.T) {
 		v.Worst.PerSecond, v.Worst.HeapMax = c.rate, c.heap
 		s.Brokers[0].Configs = map[string]evidence.Value{keyProducerExpiration: {Value: "604800000", Source: "static"}}
 		x := newTreatment(s, v)
-		target, _ := x.expiration()
+		target, _, _ := x.expiration()
 		if target != c.want {
 			t.Errorf("%v a second, heap %v: want %v, got %v", c.rate, c.heap, c.want, target)
 		}
@@ -144,8 +144,12 @@ func TestExpirationIsComputed(t *testing.T) {
 	}
 	s, v := ill("4.3")
 	s.Brokers[0].Configs = map[string]evidence.Value{keyProducerExpiration: {Value: "600000", Source: "dynamic-default-broker"}}
-	if got := remedies(s, v); find(got, "R1-expiration") != nil || find(got, "R0-expiration") == nil {
-		t.Errorf("it is as short as can be: %s", ids(got))
+	got := remedies(s, v)
+	if r := find(got, "R0-expiration"); find(got, "R1-expiration") != nil || r == nil || !strings.HasPrefix(r.Why, "it is already 10 minutes") || got[0].Kind != kindFree {
+		t.Errorf("it is as short as can be: %s", list(got))
+	}
+	if r := find(got, "R0-client"); r == nil || !strings.HasSuffix(r.Why, "wait for that") {
+		t.Errorf("there is nothing else to do: %+v", r)
 	}
 	s, v = ill("2.8")
 	s.Tails = []evidence.Tail{{Transactional: 3}}
@@ -162,6 +166,26 @@ func TestUndoIsWhatWas(t *testing.T) {
 	if r == nil || strings.Count(r.Command, "kafka-configs.sh") != 2 || !strings.Contains(r.Command, "--entity-name 2 --add-config") ||
 		!strings.Contains(r.Undo, "ms=172800000") || !strings.Contains(r.Undo, "--entity-default --add-config producer.id.expiration.ms=43200000") {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// TestRemediesSayWhatTheyDo: the effect is in the title, what was there before is in the way back, and nothing is promised at once.
+func TestRemediesSayWhatTheyDo(t *testing.T) {
+	s, v := ill("4.3")
+	got := remedies(s, v)
+	if r := find(got, "R1-expiration"); r == nil || !strings.HasSuffix(r.Title, "without a restart; entries fall to 144 MiB, 7 % of broker 1's heap, within 10 minutes after that") || !strings.Contains(r.Undo, "# or --add-config with the value it had") {
+		t.Errorf("%+v", r)
+	}
+	if r := find(got, "R1-delete-topic"); r == nil || !strings.Contains(r.Title, "within about a minute") {
+		t.Errorf("%+v", r)
+	}
+	s.Brokers[0].Configs = map[string]evidence.Value{keyProducerExpiration: {Value: "86400000", Source: "default"}}
+	if r := find(remedies(s, v), "R1-expiration"); r == nil || strings.Contains(r.Undo, "#") || !strings.Contains(r.Undo, "--delete-config") {
+		t.Errorf("it was the default: %+v", r)
+	}
+	s.Brokers[0] = evidence.Broker{ID: 1, Host: "prod-kafka-0.prod-kafka-brokers.streams.svc", Configs: map[string]evidence.Value{keyProducerExpiration: {Value: "43200000", Source: "static"}}}
+	if r := find(remedies(s, v), "R1-expiration"); r == nil || !strings.Contains(r.Undo, `"producer.id.expiration.ms":43200000`) {
+		t.Errorf("it was set in the resource: %+v", r)
 	}
 }
 

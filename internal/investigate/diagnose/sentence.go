@@ -67,6 +67,9 @@ func spliced(perSecond float64, what string) string {
 
 func (f *findings) since(v *Verdict) string {
 	if !v.Onset.Known {
+		if !v.Onset.Earliest.IsZero() {
+			return "since " + moment(v.Onset.Earliest, v.At) + " at the earliest"
+		}
 		return ""
 	}
 	off := math.Max(v.Onset.Latest.Sub(v.Onset.At).Seconds(), v.Onset.At.Sub(v.Onset.Earliest).Seconds())
