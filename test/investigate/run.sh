@@ -32,12 +32,15 @@ export RESULTS=$all/results.jsonl
 started=$SECONDS
 
 finish() {
-  local code=$? file
-  trap - EXIT TERM INT
+  local code=$? file pids=()
+  trap - EXIT
+  trap '' TERM INT # what ends this may have asked twice: it and the whole process group
   for file in "$all"/*/step.pid; do
-    [ ! -e "$file" ] || kill -TERM "$(cat "$file")" 2>/dev/null || true
+    [ ! -e "$file" ] || pids+=("$(cat "$file")")
   done
+  [ ${#pids[@]} = 0 ] || kill -TERM "${pids[@]}" 2>/dev/null || true
   wait || true
+  for file in "${pids[@]}"; do kafka_await 90 $$ kafka_gone "$file" || true; done
   cat "$RESULTS" >>"$to"
   if [ -n "${KEEP:-}" ] || { [ -s "$RESULTS" ] && grep -q '"ok": false' "$RESULTS"; }; then
     rm -rf "$all"/*/*.hprof
@@ -58,7 +61,8 @@ step() (
   echo "$BASHPID" >"$work/step.pid"
   tidy() {
     local name dir
-    trap - EXIT TERM
+    trap - EXIT
+    trap '' TERM INT
     for name in "${!began[@]}"; do
       kill -9 -- "-${began[$name]}" 2>/dev/null || true
       wait "${began[$name]}" 2>/dev/null || true
