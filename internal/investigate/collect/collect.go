@@ -158,6 +158,7 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 	for i := range sources {
 		scan.Sources = append(scan.Sources, lines[sources[i].name].ledger())
 	}
+	scan.Interrupted = errors.Is(context.Cause(ctx), context.Canceled)
 	scan.Budget = s.budget.used()
 	scan.Ended = s.now().UTC()
 	return scan, nil

@@ -403,7 +403,7 @@ func TestGarbage(t *testing.T) {
 			}()
 			_, err = Scan(context.Background(), Options{Bootstrap: []string{l.Addr().String()}, Timeout: time.Second})
 			var connect *ErrConnect
-			if !errors.As(err, &connect) {
+			if !errors.As(err, &connect) || !strings.Contains(err.Error(), "KRaft controller's, a TLS or an HTTP port?") {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -2,12 +2,15 @@ package collect
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -151,13 +154,31 @@ func (s *session) bootstrap(ctx context.Context) error {
 		if err == nil {
 			return s.learnBrokers(ctx)
 		}
-		errs = append(errs, s.seedName(i, len(seeds))+": "+plain(err))
+		errs = append(errs, s.seedName(i, len(seeds))+": "+firstAnswer(err))
 	}
 	if len(errs) == 0 {
 		return errors.New("no address to connect to")
 	}
 	return errors.New(strings.Join(errs, "; "))
 }
+
+// firstAnswer is plain, with what else may listen there if what came back is not a Kafka broker's answer.
+func firstAnswer(err error) string {
+	var early *kgo.ErrFirstReadEOF
+	var tlsRecord tls.RecordHeaderError
+	strange := classify(err) == evidence.Unsupported || errors.As(err, &early) || errors.As(err, &tlsRecord) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+	for _, words := range notKafka {
+		strange = strange || strings.Contains(err.Error(), words)
+	}
+	if !strange {
+		return plain(err)
+	}
+	return plain(err) + " (or is this a KRaft controller's, a TLS or an HTTP port?)"
+}
+
+// notKafka are words of kgo's errors on answers that are not Kafka's; kgo exports no names for them.
+var notKafka = []string{"correlation ID mismatch", "did not contain enough data", "invalid large response size", "invalid negative response size"}
 
 func (s *session) seedName(i, seeds int) string {
 	if len(s.o.Bootstrap) == seeds {
@@ -438,15 +459,23 @@ func classify(err error) evidence.State {
 // tooOld ends kgo's error for an API that a broker has not; kgo has no name for it.
 const tooOld = "the broker has already indicated it will not know how to handle the request"
 
+// Interrupted is the reason of sources that were not asked to their end because the caller's context was cancelled.
+const Interrupted = "interrupted"
+
 // plain is an error in few words, without what says nothing to an administrator.
 func plain(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
-		return "interrupted"
+		return Interrupted
 	}
 	text := err.Error()
+	if cut, ok := strings.CutSuffix(text, io.ErrUnexpectedEOF.Error()); ok {
+		text = cut + "it ended in the middle"
+	} else if cut, ok := strings.CutSuffix(text, io.EOF.Error()); ok {
+		text = cut + "it was closed"
+	}
 	const most = 300
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."

@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -114,11 +115,14 @@ func (s *Settings) Bootstrap(brokers string) { s.Brokers = splitBrokers(brokers)
 // Flag takes one KEY=VALUE as rpk takes it after -X, or with a key of a Java client.
 func (s *Settings) Flag(keyValue string) error {
 	key, value, found := strings.Cut(keyValue, "=")
+	name := strings.ToLower(strings.TrimSpace(key))
 	switch {
 	case !found:
 		return errors.New("want KEY=VALUE, for example brokers=HOST:PORT or user=NAME")
 	case !s.set(key, value):
 		return fmt.Errorf("unknown key %q: there are %s", key, strings.Join(Keys(), ", "))
+	case len(s.Brokers) == 0 && (name == "bootstrap.servers" || aliases[name] == "bootstrap.servers"):
+		return fmt.Errorf("%s is empty: is a variable not set?", key)
 	}
 	return nil
 }
@@ -222,6 +226,9 @@ func (s *Settings) Options() ([]kgo.Opt, error) {
 	if len(s.Brokers) == 0 {
 		return nil, errors.New("no broker to connect to: name one with --bootstrap HOST:PORT")
 	}
+	if err := s.addresses(); err != nil {
+		return nil, err
+	}
 	opts := []kgo.Opt{kgo.SeedBrokers(s.Brokers...)}
 	tls, err := s.TLS()
 	if err != nil {
@@ -238,6 +245,17 @@ func (s *Settings) Options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(mechanism))
 	}
 	return opts, nil
+}
+
+// addresses refuses ports that are none.
+func (s *Settings) addresses() error {
+	for _, b := range s.Brokers {
+		_, port, err := net.SplitHostPort(b)
+		if n, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil || n == 0 {
+			return fmt.Errorf("broker %q: want HOST:PORT, with a port from 1 to 65535", b)
+		}
+	}
+	return nil
 }
 
 // security says what the connection needs. An explicit security.protocol decides, as in Java; without one, what else is given.

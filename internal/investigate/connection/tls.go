@@ -65,6 +65,9 @@ func anyName(c *tls.Config) {
 
 // Dialer opens connections as the settings say, without logging in: for clients that speak the protocol themselves.
 func (s *Settings) Dialer() (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+	if err := s.addresses(); err != nil {
+		return nil, err
+	}
 	config, err := s.TLS()
 	if err != nil {
 		return nil, err

@@ -33,12 +33,14 @@ const (
 // Scan is everything one investigation saw of one cluster. The zero value of each part means: not looked at; the
 // Source of that name says why. Times are UTC, in milliseconds where they came from records.
 type Scan struct {
-	Schema    int       `json:"schema"`
-	Tool      string    `json:"tool"` // "ottla v1.2.3"
-	Started   time.Time `json:"started"`
-	Ended     time.Time `json:"ended"`
-	Bootstrap []string  `json:"bootstrap"` // as given, without credentials
-	Given     Given     `json:"given"`
+	Schema  int       `json:"schema"`
+	Tool    string    `json:"tool"` // "ottla v1.2.3"
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	// Interrupted: the caller ended it early. Sources that lack something because of that say so.
+	Interrupted bool     `json:"interrupted,omitempty"`
+	Bootstrap   []string `json:"bootstrap"` // as given, without credentials
+	Given       Given    `json:"given"`
 
 	Cluster    Cluster     `json:"cluster"`
 	Brokers    []Broker    `json:"brokers,omitempty"`
