@@ -48,6 +48,8 @@ type Evidence struct {
 	Problems        []Problem `json:"problems,omitempty"`
 	ProblemsLeftOut int64     `json:"problems_left_out,omitempty"`
 
+	read int64 // files that were opened and had anything in them
+
 	Histograms []Histogram `json:"histograms,omitempty"`
 	Dumps      []Dump      `json:"dumps,omitempty"`
 	Partitions []Partition `json:"partitions,omitempty"`
@@ -78,6 +80,24 @@ type Input struct {
 type Problem struct {
 	Path string `json:"path"`
 	Text string `json:"text"`
+	// Unread: nothing of it was read.
+	Unread bool `json:"unread,omitempty"`
+}
+
+// NothingRead gives one line for each input if not one of them could be read, and nothing otherwise.
+func (e *Evidence) NothingRead() (lines []string) {
+	if e.read > 0 {
+		return nil
+	}
+	for _, p := range e.Problems {
+		lines = append(lines, p.Path+": "+p.Text)
+	}
+	for _, in := range e.Inputs {
+		if in.Kind == KindDirectory && in.Files[KindUnreadable] == 0 {
+			lines = append(lines, in.Path+": no file with anything in it")
+		}
+	}
+	return lines
 }
 
 // Count is how many objects of one class there are and the bytes that they take themselves, without what they refer to.

@@ -133,7 +133,23 @@ func (r *reader) problem(path, format string, args ...any) {
 		r.out.ProblemsLeftOut++
 		return
 	}
-	r.out.Problems = append(r.out.Problems, Problem{path, fmt.Sprintf(format, args...)})
+	r.out.Problems = append(r.out.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// unread is a problem that leaves nothing of a file.
+func (r *reader) unread(path string, err error) {
+	var at *fs.PathError
+	switch {
+	case errors.As(err, &at):
+		err = at.Err // the path stands before it
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the compressed file is cut")
+	}
+	before := len(r.out.Problems)
+	r.problem(path, "%v", err)
+	if len(r.out.Problems) > before {
+		r.out.Problems[before].Unread = true
+	}
 }
 
 func (r *reader) argument(path string) error {
@@ -195,7 +211,7 @@ func (r *reader) directory(root string) error {
 			return r.ctx.Err()
 		}
 		if err != nil {
-			r.problem(path, "%v", err)
+			r.unread(path, err)
 			if d != nil && d.IsDir() {
 				return fs.SkipDir
 			}
@@ -213,7 +229,7 @@ func (r *reader) directory(root string) error {
 		}
 		info, err := d.Info()
 		if err != nil {
-			r.problem(path, "%v", err)
+			r.unread(path, err)
 			return nil
 		}
 		f := &file{path: path, size: info.Size(), mod: info.ModTime().UTC()}
@@ -272,6 +288,7 @@ func (r *reader) file(f *file, walked bool) error {
 	name := filepath.Base(f.path)
 	if walked && accessory.MatchString(name) && !strings.HasSuffix(name, ".checkpoint") {
 		f.kind = KindAccessory
+		r.out.read++
 		return nil
 	}
 	head, err := readHead(f, headBytes)
@@ -284,10 +301,17 @@ func (r *reader) file(f *file, walked bool) error {
 	}
 	if err != nil {
 		f.kind = KindUnreadable
-		r.problem(f.path, "%v", err)
+		r.unread(f.path, err)
 		return nil
 	}
 	f.kind = recognise(head, f)
+	if len(head) == 0 && f.kind == KindUnknown {
+		if !walked {
+			r.unread(f.path, errors.New("it is empty"))
+		}
+		return nil
+	}
+	r.out.read++
 	return r.recognised(f, head, walked)
 }
 
@@ -316,9 +340,6 @@ func (r *reader) recognised(f *file, head []byte, walked bool) error {
 }
 
 func describeHead(head []byte) string {
-	if len(head) == 0 {
-		return "it is empty"
-	}
 	return fmt.Sprintf("it begins with % x", head[:min(len(head), 16)])
 }
 

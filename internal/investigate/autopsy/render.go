@@ -189,13 +189,15 @@ func (r *Report) printRemedies(p *report.Printer, all bool) {
 	p.Line("")
 	p.Section("What to do")
 	var not []string
+	shown := 0
 	for i := range r.Remedies {
 		m := &r.Remedies[i]
 		if m.Kind == useless && !all {
 			not = append(not, m.Title)
 			continue
 		}
-		p.Item(fmt.Sprintf("%d.", i+1), m.Kind+": "+m.Title)
+		shown++
+		p.Item(fmt.Sprintf("%d.", shown), m.Kind+": "+m.Title)
 		p.Command(m.Command)
 		for _, note := range remedyNotes(m) {
 			if all || note[0] == "risk" {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strconv"
@@ -344,6 +345,18 @@ func atoi(b []byte) int64 {
 func unit(b []byte) int64 {
 	n, _ := ParseSize("1" + string(b))
 	return n
+}
+
+// heapLeast is the smallest -Xmx that is taken for one, in bytes: below, the unit was forgotten. No broker starts with less.
+const heapLeast = 16 << 20
+
+// ParseHeap reads a broker's -Xmx that a person gave. It refuses what is smaller than any broker's, as 6 is.
+func ParseHeap(s string) (int64, error) {
+	n, err := ParseSize(s)
+	if err == nil && n < heapLeast {
+		err = fmt.Errorf("a heap of %d bytes? %sg?", n, strings.TrimRight(s, "kKmM"))
+	}
+	return n, err
 }
 
 // ParseSize reads a number of bytes as -Xmx has it: 6g, 512m, 1048576.

@@ -173,6 +173,9 @@ func (f *facts) where() string {
 func (f *facts) details() {
 	h, b := &f.r.Heap, &f.r.Births
 	say := func(format string, args ...any) { f.r.Details = append(f.r.Details, fmt.Sprintf(format, args...)) }
+	if s := f.unread(); s != "" {
+		say("%s", s)
+	}
 	if h.Died {
 		say("It ran out of memory at %s (%s).", report.Clock(h.DiedAt), h.DiedHow)
 	}
@@ -200,6 +203,25 @@ func (f *facts) details() {
 	} else if h.Known && h.PerSecond > 0 && f.r.Level != diagnose.Healthy {
 		say("Entries grow by %s (%s).", report.Rate(h.PerSecond), h.GrowthHow)
 	}
+}
+
+// unread names what could not be read, or is empty: the verdict is on the rest.
+func (f *facts) unread() string {
+	var first *Problem
+	n := 0
+	for i := range f.e.Problems {
+		if p := &f.e.Problems[i]; p.Unread {
+			first = cmp.Or(first, p)
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("Not read: %s: %s.", first.Path, first.Text)
+	}
+	return fmt.Sprintf("%d inputs were not read; the first is %s: %s (-v names all).", n, first.Path, first.Text)
 }
 
 // grownText is the growth over a time that is too short for a date.
