@@ -115,7 +115,7 @@ func TestDeadClustersDelayNobody(t *testing.T) {
 
 func TestSweepsMakeBirthsPerDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pids := map[string]int64{"calm": 2_000_000, "busy": 2_000_000, "anew": 2_000_000, "young": 17}
+		pids := map[string]int64{"calm": 2_000_000, "busy": 2_000_000, "ottla": 2_000_000, "anew": 2_000_000, "young": 17}
 		w := &world{ask: map[string]func(context.Context, collect.Options) (*evidence.Scan, error){}}
 		for name := range pids {
 			w.ask[name] = func(_ context.Context, o collect.Options) (*evidence.Scan, error) { return counted(o, pids[name]), nil }
@@ -131,7 +131,12 @@ func TestSweepsMakeBirthsPerDay(t *testing.T) {
 			s.Cluster.Vendor = evidence.VendorKfake
 			return s, nil
 		}
-		c := list(LevelSweep, "calm", "busy", "anew", "young", "mute", "random")
+		w.ask["ottla"] = func(_ context.Context, o collect.Options) (*evidence.Scan, error) {
+			s := counted(o, pids["ottla"])
+			s.Cluster.Vendor = evidence.VendorOttla
+			return s, nil
+		}
+		c := list(LevelSweep, "ottla", "calm", "busy", "anew", "young", "mute", "random")
 		state, err := OpenState(filepath.Join(t.TempDir(), "state"))
 		if err != nil {
 			t.Fatal(err)
@@ -139,23 +144,26 @@ func TestSweepsMakeBirthsPerDay(t *testing.T) {
 		o := w.options()
 		o.State, o.Baseline = state, true
 		first := Run(t.Context(), c, o)
-		if first.Levels[diagnose.Healthy] != 1 || first.Levels[diagnose.Inconclusive] != 5 || first.Exit != 3 {
+		if first.Levels[diagnose.Healthy] != 1 || first.Levels[diagnose.Inconclusive] != 6 || first.Exit != 3 {
 			t.Errorf("first run: %v, exit %d: %+v", first.Levels, first.Exit, first.Rows)
 		}
-		if first.Changes[ChangeNew] != 6 {
+		if first.Changes[ChangeNew] != 7 {
 			t.Errorf("first run: changes %v", first.Changes)
 		}
 		if r := row(t, first, "mute"); !strings.Contains(r.Why, "IDEMPOTENT_WRITE") {
 			t.Errorf("mute: %+v", r)
 		}
 		pass(24 * time.Hour)
-		pids["calm"], pids["busy"], pids["anew"] = 2_000_501, 2_500_001, 12_345
+		pids["calm"], pids["busy"], pids["ottla"], pids["anew"] = 2_000_501, 2_500_001, 2_500_001, 12_345
 		second := Run(t.Context(), c, o)
-		if r := row(t, second, "calm"); r.Level != diagnose.Healthy || math.Round(r.BirthsPerSecond*secondsPerDay) != 500 || r.UntilFull != Never || r.Change != ChangeBetter {
+		if r := row(t, second, "calm"); r.Level != diagnose.Healthy || math.Round(r.BirthsPerSecond*secondsPerDay) != 500 || r.UntilFull != Never || r.Change != ChangeKnown {
 			t.Errorf("calm: %+v", r)
 		}
-		if r := row(t, second, "busy"); r.Level != diagnose.Armed || math.Round(r.BirthsPerSecond*secondsPerDay) != 500_000 || r.Change != ChangeWorse {
+		if r := row(t, second, "busy"); r.Level != diagnose.Armed || math.Round(r.BirthsPerSecond*secondsPerDay) != 500_000 || r.Change != ChangeKnown {
 			t.Errorf("busy: %+v", r)
+		}
+		if r := row(t, second, "ottla"); r.Level != diagnose.Healthy || r.UntilFull != Never || !strings.Contains(r.Sentence, "500000 new producers a day") || !strings.Contains(r.Why, "memory does not grow") || r.suspicious() {
+			t.Errorf("ottla: %+v", r)
 		}
 		if r := row(t, second, "anew"); r.Level != diagnose.Inconclusive || !strings.Contains(r.Why, "made anew") {
 			t.Errorf("anew: %+v", r)

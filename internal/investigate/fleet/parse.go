@@ -164,7 +164,7 @@ func (p *parser) set(c *Cluster, f field) {
 	case "x":
 		c.X = append(slices.Clone(c.X), p.options(v)...)
 	case "heap":
-		c.Given.HeapBytes = p.size(v, f.key)
+		c.Given.HeapBytes = p.heap(v, f.key)
 	case "version":
 		c.Given.Version = p.text(v, f.key)
 	case "compact-headers":
@@ -398,6 +398,18 @@ func (p *parser) size(n *yaml.Node, key string) int64 {
 	}
 	return v
 }
+
+// heap refuses what is smaller than any broker's -Xmx: the unit was forgotten.
+func (p *parser) heap(n *yaml.Node, key string) int64 {
+	v := p.size(n, key)
+	if v > 0 && v < heapLeast {
+		p.wrong(at(n, "%s: a heap of %d bytes? %sg?", key, v, strings.TrimRight(strings.ToLower(p.text(n, key)), "bikm ")))
+	}
+	return v
+}
+
+// heapLeast is the smallest -Xmx that is taken for one, in bytes.
+const heapLeast = 16 << 20
 
 // sizeMax is the largest size that means anything, in bytes.
 const sizeMax = 1 << 50

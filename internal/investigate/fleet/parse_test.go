@@ -142,3 +142,9 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestHeapOfNoBroker(t *testing.T) {
+	if _, err := Parse([]byte("clusters:\n- {name: a, bootstrap: b, heap: 6}\n"), ".", nil); err == nil || !strings.Contains(err.Error(), "line 2") || !strings.Contains(err.Error(), "6g?") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -33,7 +33,7 @@ type Row struct {
 	At        time.Time         `json:"at"`
 	Level     diagnose.Level    `json:"level"`
 	Sentence  string            `json:"sentence,omitempty"`
-	Why       string            `json:"why,omitempty"` // it is inconclusive or unreachable
+	Why       string            `json:"why,omitempty"` // it is inconclusive, unreachable, or healthy in spite of births
 	Asked     int               `json:"asked_level"`   // LevelSweep or LevelFull
 	Escalated bool              `json:"escalated,omitempty"`
 	Resumed   bool              `json:"resumed,omitempty"` // by an earlier run, not asked again
@@ -57,7 +57,7 @@ type Row struct {
 	UntilFull   float64 `json:"seconds_until_full"`
 	HeapAssumed bool    `json:"heap_assumed,omitempty"`
 
-	Change   string  `json:"change,omitempty"` // since the last run: new, worse, better, same, lost, back
+	Change   string  `json:"change,omitempty"` // since the last run: new, worse, better, same, lost, back, now known
 	Was      string  `json:"was,omitempty"`    // what it was then, in words
 	Seconds  float64 `json:"seconds"`          // that asking took
 	Bytes    int64   `json:"bytes"`
@@ -192,8 +192,9 @@ const (
 	ChangeWorse  = "worse"
 	ChangeBetter = "better"
 	ChangeSame   = "same"
-	ChangeLost   = "lost" // answered the last time
-	ChangeBack   = "back" // did not answer the last time
+	ChangeLost   = "lost"      // answered the last time
+	ChangeBack   = "back"      // did not answer the last time
+	ChangeKnown  = "now known" // was inconclusive the last time: nobody knows whether it changed
 )
 
 const (
@@ -216,6 +217,10 @@ func (r *Row) compare(was *Row) {
 		return
 	case was && !is:
 		r.Change = ChangeBack
+		return
+	}
+	if was.Level == diagnose.Inconclusive && r.Level != diagnose.Inconclusive {
+		r.Change = ChangeKnown
 		return
 	}
 	worse := func(a, b *Row) bool { // b than a

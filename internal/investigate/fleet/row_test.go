@@ -170,6 +170,8 @@ func TestCompare(t *testing.T) {
 		{"three days less in one", at(diagnose.Storm, 5*86400, 1, 0), at(diagnose.Storm, 2*86400, 1, day), ChangeWorse},
 		{"births doubled", at(diagnose.Armed, Never, 1, 0), at(diagnose.Armed, Never, 2.1, day), ChangeWorse},
 		{"births fell", at(diagnose.Armed, Never, 10, 0), at(diagnose.Armed, Never, 1, day), ChangeBetter},
+		{"was inconclusive", at(diagnose.Inconclusive, Unknown, 1, 0), at(diagnose.Armed, Never, 5, day), ChangeKnown},
+		{"still inconclusive", at(diagnose.Inconclusive, Unknown, 1, 0), at(diagnose.Inconclusive, Unknown, 1, day), ChangeSame},
 		{"lost", at(diagnose.Healthy, Never, 1, 0), at(Unreachable, Unknown, 0, day), ChangeLost},
 		{"back", at(Unreachable, Unknown, 0, 0), at(diagnose.Storm, 5, 0, day), ChangeBack},
 		{"still away", at(Unreachable, Unknown, 0, 0), at(Unreachable, Unknown, 0, day), ChangeSame},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
@@ -49,6 +50,7 @@ func (r *Row) sweep(s *evidence.Scan, earlier *Record, most float64) {
 			return
 		case b.Seconds >= sweepLeast:
 			r.births(&b, most)
+			r.harmless(s)
 			return
 		}
 	}
@@ -75,6 +77,17 @@ func (r *Row) births(b *diagnose.CounterBirths, most float64) {
 	}
 	r.Level = diagnose.Armed
 	r.Sentence = fmt.Sprintf("%.0f new producers a day, above %.0f: a scan at level 1 says whose they are.", math.Round(perDay), most)
+}
+
+// harmless: where memory does not grow with producers, births are no danger, as a full scan says too.
+func (r *Row) harmless(s *evidence.Scan) {
+	life := diagnose.LifeOf(&s.Cluster, s.Brokers, s.Given)
+	if r.Level != diagnose.Armed || s.Cluster.Vendor != evidence.VendorOttla || life.Bounded == "" {
+		return
+	}
+	r.Level, r.UntilFull = diagnose.Healthy, Never
+	r.Sentence = fmt.Sprintf("%.0f new producers a day, which does no harm here: %s.", math.Round(r.BirthsPerSecond*secondsPerDay), life.Bounded)
+	r.Why = strings.TrimPrefix(r.Why+"; no harm: "+life.Bounded, "; ")
 }
 
 func (r *Row) inconclusive(why string) { r.Level, r.Why = diagnose.Inconclusive, why }
