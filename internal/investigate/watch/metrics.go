@@ -23,7 +23,7 @@ const (
 	MetricHeapMaxBytes      = "ottla_investigate_heap_max_bytes"               // gauge by broker and known ("true"; "false": taken to be 6 GiB)
 	MetricTimeToOOM         = "ottla_investigate_time_to_oom_seconds"          // gauge by broker; +Inf: never
 	MetricLiveEntries       = "ottla_investigate_live_entries"                 // gauge by broker
-	MetricLevel             = "ottla_investigate_level"                        // gauge: 0 healthy, 1 armed, 2 storm, 3 inconclusive or away
+	MetricLevel             = "ottla_investigate_level"                        // gauge: 0 healthy, 1 armed, 2 storm, 3 inconclusive or away; absent until the first scan ended
 	MetricUp                = "ottla_investigate_up"                           // gauge: 1 if the last attempt reached the cluster
 	MetricLastScanTimestamp = "ottla_investigate_last_scan_timestamp_seconds"  // gauge; of the last full scan that was answered; 0: none yet
 	MetricScanDuration      = "ottla_investigate_scan_duration_seconds"        // gauge; of that scan
@@ -148,7 +148,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	if s.initPerProduce >= 0 {
 		send(d.initPerProduce, prometheus.GaugeValue, s.initPerProduce)
 	}
-	send(d.level, prometheus.GaugeValue, float64(s.level))
+	if s.scans != [2][2]int64{} { // before, nobody knows: 3 would be an alert at every start
+		send(d.level, prometheus.GaugeValue, float64(s.level))
+	}
 	up := 0.0
 	if s.up {
 		up = 1

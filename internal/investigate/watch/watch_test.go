@@ -295,8 +295,13 @@ func TestServe(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, MetricUp+`{cluster="c\n\"x"} 0`) || strings.Contains(body, MetricLevel) {
+		t.Errorf("before the first scan: %d %s", code, body)
+	}
+	c.setAway(true)
+	_ = w.Once(t.Context())
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, MetricLevel+`{cluster="c\n\"x"} 3`) {
-		t.Errorf("%d %s", code, body)
+		t.Errorf("after a scan that failed: %d %s", code, body)
 	}
 	if code, _ := get("/else"); code != 404 {
 		t.Errorf("/else: %d", code)
