@@ -54,7 +54,7 @@ func newAutopsy(env *Env) *cobra.Command {
 			return f.run(cmd.Context(), env, args, cmd.OutOrStdout())
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{flagError(err)} })
 	flags := cmd.Flags()
 	flags.StringVar(&f.heap, "heap", "", "the broker's -Xmx, as in 6g")
 	flags.StringVar(&f.version, "kafka-version", "", "Kafka's version, as in 3.6, where the files do not tell it")
@@ -79,6 +79,12 @@ func (f *autopsyFlags) run(ctx context.Context, env *Env, args []string, w io.Wr
 	} else if err != nil {
 		return err
 	}
+	if why := e.NothingRead(); len(why) > 0 { // a verdict on nothing would look like one
+		for _, line := range why {
+			fmt.Fprintf(env.Stderr, "ottla: %s\n", report.Clean(line))
+		}
+		return exitError(exitUsage64)
+	}
 	r := autopsy.Judge(e)
 	switch {
 	case f.output == outputJSON:
@@ -102,7 +108,7 @@ var failOn = []string{"any", "inconclusive", "armed", "storm", "never"}
 func (f *autopsyFlags) given() (autopsy.Given, error) {
 	g := autopsy.Given{Version: f.version}
 	if f.heap != "" {
-		n, err := autopsy.ParseSize(f.heap)
+		n, err := autopsy.ParseHeap(f.heap)
 		if err != nil {
 			return g, fmt.Errorf("--heap %s: %w", f.heap, err)
 		}

@@ -60,12 +60,40 @@ func TestAutopsyUsage(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, args := range [][]string{
-		{}, {"--no-such-flag", "-"}, {"--heap", "lots", "-"}, {"--fail-on", "x", "-"}, {"-o", "yaml", "-"}, {"--color", "blue", "-"},
+		{}, {"--no-such-flag", "-"}, {"--heap", "lots", "-"}, {"--heap", "6", "-"}, {"--fail-on", "x", "-"}, {"-o", "yaml", "-"}, {"--color", "blue", "-"},
 		{"-o", "json", "--markdown", "-"}, {filepath.Join(t.TempDir(), "none")}, {loop}, {"--width", "x", "-"},
 	} {
 		if code, out, errs := runAutopsy(t, stormHistogram, args...); code != 64 || out != "" || !strings.HasPrefix(errs, "ottla: ") {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
 		}
+	}
+}
+
+// TestAutopsyUnread: what cannot be read is no verdict on a cluster.
+func TestAutopsyUnread(t *testing.T) {
+	dir := t.TempDir()
+	empty, cut := filepath.Join(dir, "empty.txt"), filepath.Join(dir, "cut.gz")
+	for path, text := range map[string]string{empty: "", cut: "\x1f\x8b\x08"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{empty, cut}, {"-", empty, cut}, {dir, empty}} {
+		code, out, errs := runAutopsy(t, "", args...)
+		if code != exitUsage64 || out != "" || !strings.Contains(errs, "ottla: "+empty+": it is empty\n") || !strings.Contains(errs, "ottla: "+cut+": the compressed file is cut\n") || strings.Contains(errs, "--help") {
+			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
+		}
+	}
+	if code, _, errs := runAutopsy(t, "", t.TempDir()); code != exitUsage64 || !strings.Contains(errs, "no file with anything in it") {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	code, out, errs := runAutopsy(t, stormHistogram, "--heap", "2g", "--width", "1000", "-", empty)
+	lines := strings.Split(out, "\n")
+	if code != 2 || errs != "" || !strings.Contains(lines[1], "Not read: "+empty+": it is empty.") {
+		t.Errorf("exit %d, %q, %q", code, lines, errs)
+	}
+	if _, out, _ = runAutopsy(t, stormHistogram, "--width", "1000", "-", empty, cut); !strings.Contains(strings.Split(out, "\n")[1], "2 inputs were not read") {
+		t.Errorf("%q", out)
 	}
 }
 

@@ -320,6 +320,10 @@ func TestCheckConfig(t *testing.T) {
 			t.Errorf("exit code %d, %q; want %q in it; stderr %q", code, out, want, errs)
 		}
 	}
+	code, out, errs = run("serve", "--set", "listeners=PLAINTEXT://:9092,CONTROLLER://:9093", "--set", "controller.listener.names=controller")
+	if code != 0 || strings.Count(out, "warning: ") != 1 || !strings.Contains(out, "warning: listener CONTROLLER://:9093 is not served") {
+		t.Errorf("exit code %d, %q, stderr %q", code, out, errs)
+	}
 	if code, _, errs := run("serve", "--set", "num.partitions=0"); code == 0 || !strings.Contains(errs, "allowed: 1 to 100000") {
 		t.Errorf("exit code %d, stderr %q", code, errs)
 	}

@@ -50,10 +50,12 @@ type investigateFlags struct {
 type connectionFlags struct {
 	bootstrap, config string
 	x                 []string
+	given             func(flag string) bool // on the command line, maybe empty
 }
 
 func (f *connectionFlags) add(cmd *cobra.Command) {
 	p := cmd.Flags()
+	f.given = p.Changed
 	p.StringVarP(&f.bootstrap, "bootstrap", "b", "", "broker to ask first, HOST:PORT, several separated by commas (default "+defaultBootstrap+")")
 	p.StringVar(&f.config, "config", "", "a Java client.properties, or an rpk.yaml (rpk.yaml#NAME: another than its current profile)")
 	p.StringArrayVarP(&f.x, "x", "X", nil, "KEY=VALUE as rpk takes it: brokers, user, pass, sasl.mechanism, tls.enabled, tls.ca, ...; or a key of a client.properties; repeatable")
@@ -61,6 +63,11 @@ func (f *connectionFlags) add(cmd *cobra.Command) {
 
 // settings merges all sources, later ones winning. Its errors are about the command line.
 func (f *connectionFlags) settings(environ []string) (*connection.Settings, error) {
+	for _, flag := range [][2]string{{"bootstrap", f.bootstrap}, {"config", f.config}} {
+		if f.given(flag[0]) && strings.Trim(flag[1], " ,") == "" { // the default would be another cluster than the one that is meant
+			return nil, fmt.Errorf("--%s is empty: is a variable not set?", flag[0])
+		}
+	}
 	s := &connection.Settings{}
 	s.Environ(environ)
 	if f.config != "" {
@@ -99,7 +106,7 @@ func newInvestigate(env *Env) *cobra.Command {
 			return f.run(cmd, env)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage64Error{flagError(err)} })
 	f.connectionFlags.add(cmd)
 	f.addScan(cmd)
 	f.addOutput(cmd)
@@ -154,7 +161,7 @@ func (f *investigateFlags) addOutput(cmd *cobra.Command) {
 // check refuses what makes no sense before anything is asked.
 func (f *investigateFlags) check() error {
 	if f.heap != "" {
-		n, err := autopsy.ParseSize(f.heap)
+		n, err := autopsy.ParseHeap(f.heap)
 		if err != nil {
 			return fmt.Errorf("--heap %s: %w", f.heap, err)
 		}
@@ -173,7 +180,7 @@ func (f *investigateFlags) check() error {
 	case o.BytesMax <= 0 || o.RequestsMax <= 0 || o.TimeMax <= 0 || o.Timeout <= 0 || o.Interval <= 0 || o.SetMax <= 0:
 		return errors.New("limits must be above 0")
 	}
-	if err := writable(f.record, f.html, f.markdown); err != nil {
+	if err := errors.Join(readable(o.LogFiles), writable(f.record, f.html, f.markdown)); err != nil {
 		return err
 	}
 	for _, name := range slices.Concat(o.Only, o.Skip) {
@@ -207,6 +214,9 @@ func (f *investigateFlags) run(cmd *cobra.Command, env *Env) error {
 		return exitWith(cmd.ErrOrStderr(), lost, f.printFix(cmd.OutOrStdout(), diagnose.VerifyFix(append(earlier, scan))))
 	}
 	v := diagnose.Diagnose(scan)
+	if words := interruptedWords(scan); words != "" {
+		v.Details = slices.Insert(v.Details, 0, words)
+	}
 	lost = errors.Join(lost, f.writeReports(v), f.print(cmd.OutOrStdout(), env, v))
 	return exitWith(cmd.ErrOrStderr(), lost, exitOf(failExit(f.failOn, v.Level)))
 }
@@ -234,6 +244,20 @@ func (f *investigateFlags) scan(cmd *cobra.Command, env *Env) (*evidence.Scan, e
 		return nil, connectionFailure(cmd.ErrOrStderr(), err)
 	}
 	return scan, nil
+}
+
+// interruptedWords says that a scan was cut short by a signal, and which sources it lacks or has not all of.
+func interruptedWords(scan *evidence.Scan) string {
+	var lost []string
+	for i := range scan.Sources {
+		if s := &scan.Sources[i]; s.State != evidence.Seen && strings.Contains(s.Why, collect.Interrupted) {
+			lost = append(lost, s.Name)
+		}
+	}
+	if !scan.Interrupted || len(lost) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The scan was interrupted after %s. Not seen, or not all of it: %s.", scan.Ended.Sub(scan.Started).Round(time.Second/10), strings.Join(lost, ", "))
 }
 
 // give puts what the command line says over what was said when the scan was recorded.
@@ -371,6 +395,9 @@ func onTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
+// predictedMeans explains a column of printFix.
+const predictedMeans = "ENTRIES: producers that brokers hold. PREDICTED: the most that should be left by then, from the births of the first scan and how long an entry lives."
+
 func (f *investigateFlags) printFix(w io.Writer, fix *diagnose.Fix) error {
 	if f.output == outputJSON {
 		if err := report.FixJSON(w, fix); err != nil {
@@ -378,7 +405,7 @@ func (f *investigateFlags) printFix(w io.Writer, fix *diagnose.Fix) error {
 		}
 		return exitOf(fix.Exit)
 	}
-	fmt.Fprintf(w, "%s\n\n", report.Clean(fix.Sentence))
+	fmt.Fprintf(w, "%s\n\n%s\n", report.Clean(fix.Sentence), predictedMeans)
 	var rows [][]string
 	for _, p := range fix.Points {
 		rows = append(rows, []string{p.At.Format(time.RFC3339), fmt.Sprint(p.Entries), fmt.Sprint(p.Predicted), fmt.Sprintf("%.2f/s", p.Births), p.Source})

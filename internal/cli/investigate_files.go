@@ -54,7 +54,7 @@ func decodeScan(r io.Reader, most int64) (*evidence.Scan, error) {
 	if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, err
+			return nil, notRecorded(err)
 		}
 		defer unpacked.Close()
 		r = unpacked
@@ -66,13 +66,24 @@ func decodeScan(r io.Reader, most int64) (*evidence.Scan, error) {
 	case limited.N <= 0:
 		return nil, fmt.Errorf("more than %d bytes", most)
 	case err != nil:
-		return nil, fmt.Errorf("not a recorded scan: %w", err)
+		return nil, notRecorded(err)
 	case scan.Schema < 1 || scan.Sources == nil:
 		return nil, errors.New("not a recorded scan")
 	case scan.Schema > evidence.SchemaVersion:
 		return nil, fmt.Errorf("recorded in schema %d by a newer version (%s); this one reads up to %d", scan.Schema, report.Clean(scan.Tool), evidence.SchemaVersion)
 	}
 	return scan, nil
+}
+
+// notRecorded says why a file is no recorded scan, without the words of readers.
+func notRecorded(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("not a recorded scan: the file is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("not a recorded scan, or not all of it: the file is cut")
+	}
+	return fmt.Errorf("not a recorded scan: %w", err)
 }
 
 // writeScan records a scan, compressed if the name ends in .gz.
@@ -87,6 +98,27 @@ func writeScan(path string, scan *evidence.Scan) error {
 		}
 		return z.Close()
 	})
+}
+
+// readable tries whether files can be read. Pipes are not opened: what is in them comes once.
+func readable(paths []string) error {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return err
+		case info.IsDir():
+			return fmt.Errorf("%s is a directory", path)
+		case !info.Mode().IsRegular():
+			continue
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		_ = file.Close()
+	}
+	return nil
 }
 
 // writable tries whether files can be written, before minutes are spent on what goes into them. Empty paths and "-" are none.

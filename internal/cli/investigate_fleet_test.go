@@ -162,7 +162,7 @@ func TestWatchServesUntilASignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); !strings.Contains(string(body), `ottla_investigate_level{cluster="north"}`) {
+	if body, _ := io.ReadAll(resp.Body); !strings.Contains(string(body), `ottla_investigate_up{cluster="north"}`) {
 		t.Errorf("%s", body)
 	}
 	signals <- syscall.SIGTERM

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ottla/internal/investigate/collect"
 	"ottla/internal/investigate/diagnose"
@@ -33,6 +34,58 @@ func fakeCluster(t *testing.T) string {
 	}
 	t.Cleanup(c.Close)
 	return c.ListenAddrs()[0]
+}
+
+// refused wants a usage error that says something, and neither a password nor a word of Go's.
+func refused(t *testing.T, line, want string) {
+	t.Helper()
+	args := strings.Fields(line)
+	for i := range args {
+		args[i] = strings.Trim(args[i], "'")
+	}
+	code, out, errs := command(t, nil, append([]string{"investigate"}, args...)...)
+	if code != exitUsage64 || !strings.Contains(errs, want) {
+		t.Errorf("%s: exit %d, %s%s", line, code, out, errs)
+	}
+	for _, word := range []string{"hunter2", "EOF", "strconv"} {
+		if strings.Contains(out+errs, word) {
+			t.Errorf("%s: %s%s", line, out, errs)
+		}
+	}
+}
+
+// TestInvestigateSlips: what is easily mistyped, or is empty because a variable is, must not be taken for something else.
+func TestInvestigateSlips(t *testing.T) {
+	dir := t.TempDir()
+	empty, cut := filepath.Join(dir, "empty.json"), filepath.Join(dir, "cut.json")
+	for path, text := range map[string]string{empty: "", cut: `{"schema":1,"sources":[{"name":"tails`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ args, want string }{
+		{"--heap 6", "6g?"},
+		{"--heap 6m", "6g?"},
+		{"watch --heap 6", "6g?"},
+		{"-b ''", "--bootstrap is empty"},
+		{"-b ,", "--bootstrap is empty"},
+		{"--config ''", "--config is empty"},
+		{"watch -b ''", "--bootstrap is empty"},
+		{"--dry-run -b ''", "--bootstrap is empty"},
+		{"-X brokers=", "brokers is empty"},
+		{"-X bootstrap.servers=", "bootstrap.servers is empty"},
+		{"-b kafka1.example.com:port", "a port from 1 to 65535"},
+		{"-b kafka1.example.com:0", "a port from 1 to 65535"},
+		{"--logs " + filepath.Join(dir, "none"), "no such file"},
+		{"--logs " + dir, "is a directory"},
+		{"--config " + dir, "directory"},
+		{"--replay " + empty, "the file is empty"},
+		{"--replay " + cut, "the file is cut"},
+		{"--max-requests x", "want a number"},
+		{"--timeout x", "want a duration"},
+	} {
+		refused(t, c.args, c.want)
+	}
 }
 
 func TestInvestigateUsage(t *testing.T) {
@@ -75,9 +128,38 @@ func TestInvestigateUsage(t *testing.T) {
 		{"-X tea=1", "unknown key"},
 		{"-X sasl.mechanism=GSSAPI", "not supported"},
 	} {
-		code, out, errs := command(t, nil, append([]string{"investigate"}, strings.Fields(c.args)...)...)
-		if code != exitUsage64 || !strings.Contains(errs, c.want) || strings.Contains(out+errs, "hunter2") {
-			t.Errorf("%s: exit %d, %s%s", c.args, code, out, errs)
+		refused(t, c.args, c.want)
+	}
+}
+
+// TestInvestigateInterrupted: the second line says that the scan was cut short, and what it lacks.
+func TestInvestigateInterrupted(t *testing.T) {
+	for _, form := range []string{outputText, outputJSON} {
+		var out, errs bytes.Buffer
+		c, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(4, "payments"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		signals := make(chan os.Signal, 1)
+		c.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+			select {
+			case signals <- syscall.SIGINT:
+			default:
+			}
+			return nil, nil, false
+		})
+		record := filepath.Join(t.TempDir(), "scan.json")
+		Run(t.Context(), Env{Args: []string{"investigate", "-b", c.ListenAddrs()[0], "--interval", "1h", "-o", form, "--record", record}, Stdout: &out, Stderr: &errs, Signals: signals})
+		second := out.String()
+		if form == outputText {
+			second = strings.Join(strings.Split(second, "\n")[1:], " ")
+		}
+		if !strings.Contains(second, "The scan was interrupted after ") || !strings.Contains(second, "Not seen, or not all of it: ") || !strings.Contains(second, evidence.SourceTails) {
+			t.Errorf("%s: %s%s", form, &out, &errs)
+		}
+		if _, again, _ := command(t, nil, "investigate", "--replay", record, "-o", form); again != out.String() {
+			t.Errorf("replayed: %s", again)
 		}
 	}
 }
@@ -159,7 +241,7 @@ func TestInvestigateOutputs(t *testing.T) {
 		t.Errorf("a page that cannot be written: exit %d, %s", code, errs)
 	}
 	code, out, errs = command(t, nil, "investigate", "--replay", scan, "--verify-fix", scan)
-	if code < 0 || code > 3 || out == "" {
+	if code < 0 || code > 3 || !strings.Contains(out, predictedMeans) {
 		t.Errorf("--verify-fix: exit %d, %q %s", code, out, errs)
 	}
 	_, out, _ = command(t, nil, "investigate", "--replay", scan, "--verify-fix", scan, "-o", "json")

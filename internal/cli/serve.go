@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,10 +76,25 @@ func printConfig(w io.Writer, c *config.Config) {
 	if names := c.NotApplicable(); len(names) > 0 {
 		fmt.Fprintf(w, "ignored, no meaning here: %s\n", strings.Join(names, " "))
 	}
+	for _, l := range notServed(c) {
+		fmt.Fprintf(w, "warning: listener %s is not served: controller.listener.names takes it for a KRaft controller's; take its name out there if clients use this port\n", l)
+	}
 	for _, note := range c.Adjusted() {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	fmt.Fprintf(w, "the configuration is right: %d keys set, all others are defaults\n", set)
+}
+
+// notServed are the listeners that controller.listener.names leaves out.
+func notServed(c *config.Config) (out []string) {
+	controllers := c.List("controller.listener.names")
+	for _, text := range c.List("listeners") {
+		l, err := config.ParseListener(text)
+		if err == nil && slices.ContainsFunc(controllers, func(name string) bool { return strings.EqualFold(name, l.Name) }) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // loadConfig gathers the layers of the configuration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -209,10 +210,23 @@ func (f *stormFlags) finish(cmd *cobra.Command, s storm.Summary, err error) erro
 	}
 	switch {
 	case errors.Is(err, storm.ErrStopped):
-		fmt.Fprintf(cmd.ErrOrStderr(), "ottla: %v\n", err)
+		fmt.Fprintf(cmd.ErrOrStderr(), "ottla: %v\n", closedWords(err))
 		return exitError(exitStopped)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
+	}
+	return closedWords(err)
+}
+
+// closedWords says of a connection that ended that it was closed, where readers say EOF.
+func closedWords(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, end := range []string{io.ErrUnexpectedEOF.Error(), io.EOF.Error()} {
+		if text, ok := strings.CutSuffix(err.Error(), end); ok {
+			return errors.New(text + "the connection was closed")
+		}
 	}
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,8 +80,8 @@ func TestStormCurves(t *testing.T) {
 func TestStormUsage(t *testing.T) {
 	_, ottla := stormWorld(t)
 	for _, args := range [][]string{{"extra"}, {"-o", "xml"}, {"--topic-config", "x"}, {"--max-seconds", "soon"}, {"--max-seconds", "0"}, {"--mode", "slow"}, {"--topic", "orders"},
-		{"-X", "nonsense"}, {"--config", "none"}, {"--sample-out", "x", "--retry-sample", "1"}} {
-		if code, out, errs := ottla(args...); code != exitUsage || !strings.Contains(errs, "--help") {
+		{"-X", "nonsense"}, {"--config", "none"}, {"-b", ""}, {"--config", ""}, {"-b", "127.0.0.1:x"}, {"-n", "x"}, {"--sample-out", "x", "--retry-sample", "1"}} {
+		if code, out, errs := ottla(args...); code != exitUsage || !strings.Contains(errs, "--help") || strings.Contains(errs, "strconv") || strings.Contains(errs, "[") {
 			t.Errorf("%v: exit code %d\n%s%s", args, code, out, errs)
 		}
 	}
@@ -130,6 +132,24 @@ func TestStormKillsBroker(t *testing.T) {
 	w.kill()
 	if code := <-done; code != exitStopped || !strings.Contains(out.String(), "(the broker is gone)") {
 		t.Errorf("exit code %d\n%s", code, &out)
+	}
+}
+
+func TestClosedWords(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("%w after 3 producers: read tcp: %w", storm.ErrStopped, io.EOF), storm.ErrStopped.Error() + " after 3 producers: read tcp: the connection was closed"},
+		{io.ErrUnexpectedEOF, "the connection was closed"},
+		{io.ErrShortWrite, io.ErrShortWrite.Error()},
+	} {
+		if got := closedWords(c.err); got.Error() != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	if closedWords(nil) != nil {
+		t.Error("an error of nothing")
 	}
 }
 

@@ -143,7 +143,7 @@ func (o *Options) checkLoad() error {
 	}
 	switch {
 	case !known:
-		return fmt.Errorf("mode %q: allowed: %v", o.Mode, Modes())
+		return fmt.Errorf("mode %q: allowed: %s", o.Mode, strings.ReplaceAll(strings.Trim(fmt.Sprint(Modes()), "[]"), " ", ", "))
 	case o.AB && (o.Mode == Control || o.Mode == TxnChurn):
 		return fmt.Errorf("mode %s cannot be compared with the control load", o.Mode)
 	case o.NoClose && o.Mode != Faithful:
