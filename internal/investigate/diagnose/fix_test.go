@@ -207,3 +207,32 @@ func TestVerifyFixOtherTopic(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyFixNamesWhoLeaks: of two topics that leaked, the one that goes on is named, also where the other was not read.
+func TestVerifyFixNamesWhoLeaks(t *testing.T) {
+	t0 := simulatedNow
+	two := func(at time.Time, big patient, small patient) *evidence.Scan {
+		s, other := big.scan(at), small.scan(at)
+		for i := range other.Tails {
+			other.Tails[i].Topic = "small"
+		}
+		other.Partitions[0].Topic, other.Topics[0].Name = "small", "small"
+		s.Tails, s.Partitions, s.Topics = append(s.Tails, other.Tails...), append(s.Partitions, other.Partitions...), append(s.Topics, other.Topics...)
+		s.Counter = nil // each patient has its own
+		return s
+	}
+	small := patient{perSecond: 20, onset: t0.Add(-20 * time.Minute), fixed: t0.Add(365 * day), life: day}
+	big := small
+	big.perSecond = 50
+	cured := big
+	cured.fixed = t0.Add(time.Minute)
+	later := two(t0.Add(30*time.Minute), cured, small)
+	unread := two(t0.Add(30*time.Minute), cured, small)
+	unread.Tails = unread.Tails[2:]
+	for i, s := range []*evidence.Scan{later, unread} {
+		fix := VerifyFix([]*evidence.Scan{two(t0, big, small), s})
+		if fix.Exit != 2 || fix.Stopped || !strings.HasPrefix(fix.Sentence, "It does not work: small still gets 20 new entries a second") {
+			t.Errorf("%d: exit %d: %s", i, fix.Exit, fix.Sentence)
+		}
+	}
+}

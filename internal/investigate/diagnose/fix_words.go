@@ -37,7 +37,7 @@ func (fix *Fix) judge(first *findings, rs []reading, p prediction) {
 		fix.Done = p.gone(last)
 	}
 	switch {
-	case !known:
+	case !known && (len(last.still) == 0 || last.births <= fixStopped*before.births): // one that still leaks is enough to know
 		j.unknown()
 	case fix.Stopped:
 		j.stopped()
