@@ -7,7 +7,7 @@ full() {
   tail -n 1 "$work/again.err"
   case $code in
     0) echo "it bears 150 more producers"; return 1 ;;
-    1 | 3) grep -qE 'answer|timeout|EOF|refused|reset' "$work/again.err" ;;
+    1 | 3 | 124) grep -qE 'answer|timeout|EOF|refused|reset' "$work/again.err" ;;
     *) echo "exit code $code"; return 1 ;;
   esac
 }
