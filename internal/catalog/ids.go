@@ -12,10 +12,12 @@ import (
 const (
 	// A new cluster starts somewhere in [2^32, 2^48), so that ids of other clusters meet no entry of ours.
 	firstPIDMin, firstPIDMax = 1 << 32, 1 << 48
-	// Every process leaves a random distance, up to so much, before the first producer id and the first internal number
-	// that it gives out: if the catalog is put back to an older copy, what was given out after that copy and may be in
-	// logs and stores is not given out again.
-	jumpMax    = 1 << 32
+	// Every process leaves a distance before the first producer id and the first internal number that it gives out: if
+	// the catalog is put back to an older copy, what was given out after that copy and may be in logs and stores is not
+	// given out again. The least distance is certain to pass what the process that was copied went on to give out; the
+	// random rest passes, very likely, what processes started after the copy did.
+	jumpMin, jumpMax = 2_000_000_000, 1 << 32
+
 	pidRound   = 1000
 	pidJumpEnd = math.MaxInt64 / 2 // ids are not to be used up by jumping
 )
@@ -47,15 +49,18 @@ func (c *Catalog) ReserveProducerIDs(atLeast, count int64, age uint32) (start, e
 func (c *Catalog) setFloors(s *state) {
 	c.numFloor = s.nextNum
 	if !c.fresh && s.nextNum < math.MaxInt64/2 {
-		c.numFloor += uint64(randomBelow(jumpMax))
+		c.numFloor += uint64(jump())
 	}
 	switch c.pidFloor = s.pidEnd; {
 	case s.pidEnd == 0:
 		c.pidFloor = firstPIDMin + randomBelow(firstPIDMax-firstPIDMin)
 	case s.pidEnd < pidJumpEnd:
-		c.pidFloor += randomBelow(jumpMax)
+		c.pidFloor += jump()
 	}
 }
+
+// jump is the distance of one process, in [jumpMin, jumpMax).
+func jump() int64 { return jumpMin + randomBelow(jumpMax-jumpMin) }
 
 // randomBelow returns a multiple of pidRound in [0, n).
 func randomBelow(n int64) int64 {

@@ -76,6 +76,26 @@ func TestIDsNeverRepeat(t *testing.T) {
 	}
 }
 
+// TestJumpPassesTheCopied: a process that starts from a copy passes, whatever the dice say, all that the copied process
+// can have issued since, up to the least jump.
+func TestJumpPassesTheCopied(t *testing.T) {
+	fs := disk.NewMem()
+	c, err := openTest(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := reserve(t, c, 0).end
+	for range 200 {
+		again, err := openTest(fs.KillClone())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reserve(t, again, 0).start; got < end+jumpMin || got >= end+jumpMax {
+			t.Fatalf("a copy that ends at %d goes on at %d", end, got)
+		}
+	}
+}
+
 func TestReserveRefusesNonsense(t *testing.T) {
 	c, err := openTest(disk.NewMem())
 	if err != nil {
