@@ -32,7 +32,7 @@ var sourceClock = source{
 		parts := int64(min(len(s.scan.Partitions), clockTopicsMax))
 		times, each := int64(clockProbes+clockRecent+clockRefined), int64(clockSuspects*clockSuspects+clockOthers)
 		leaders := min(each, int64(len(s.scan.Brokers)))
-		return parts/lookupsMax + int64(len(s.scan.Brokers)) + 2*times*leaders, parts*lookupBytes + times*each*(clockBytes+2*fetchOverhead)
+		return parts/timesAtOnce + int64(len(s.scan.Brokers)) + 2*times*leaders, parts*lookupBytes + times*each*(clockBytes+2*fetchOverhead)
 	},
 }
 
@@ -97,13 +97,9 @@ func (s *step) firstTimes(ctx context.Context, suspects []string, idempotent map
 	parts = parts[:min(len(parts), clockTopicsMax)]
 	of, _ := choose(partitionsOf(s.scan, func(p *evidence.Partition) bool { return holds(p) && slices.Contains(suspects, p.Topic) }), tailsOfSuspectMax)
 	parts = append(parts, of...)
-	work := make([]lookup, len(parts))
-	for i, p := range parts {
-		work[i] = lookup{p, oldestRecord}
-	}
 	out := make(map[*evidence.Partition]int64, len(parts))
 	var mu sync.Mutex
-	s.lookups(ctx, work, func(f found) {
+	s.lookups(ctx, parts, oldestRecord, func(f found) {
 		mu.Lock()
 		defer mu.Unlock()
 		if f.offset >= 0 && f.time > 0 {
@@ -188,12 +184,8 @@ func (c *clock) read(ctx context.Context, times []int64, refined bool) {
 }
 
 func (c *clock) probe(ctx context.Context, broker int32, pr probe) {
-	work := make([]lookup, len(pr.parts))
-	for i, p := range pr.parts {
-		work[i] = lookup{p, pr.at}
-	}
 	var stretches []stretch
-	c.lookupSome(ctx, broker, work, func(f found) {
+	c.lookup(ctx, broker, pr.parts, pr.at, func(f found) {
 		if f.offset >= 0 && f.time <= pr.at+c.spacing {
 			stretches = append(stretches, stretch{f.part, f.offset, clockBytes})
 		}

@@ -32,7 +32,7 @@ var sourceSets = source{
 	run:         runSets,
 	most: func(s *step) (int64, int64) {
 		n := min(int64(len(s.scan.Partitions)), setsMax)
-		ends := n/lookupsMax + int64(len(s.scan.Brokers))
+		ends := n/offsetsAtOnce + int64(len(s.scan.Brokers))
 		return n + ends, min(setsTotalMax, n*min(s.o.SetMax, setsTotalMax))*setProducerBytes + 2*n*lookupBytes
 	},
 }
@@ -171,22 +171,16 @@ func (s *step) setRequests(parts []*evidence.Partition) []setRequest {
 // describe asks one broker and writes the counts into the scan. again are those that only the leader can answer.
 func (s *step) describe(ctx context.Context, work setRequest) (again []*evidence.Partition) {
 	req := kmsg.NewPtrDescribeProducersRequest()
-	asked := map[string]map[int32]*evidence.Partition{}
-	at := map[string]int{}
+	a := ask(work.parts, itself)
 	var most int64
-	for _, p := range work.parts {
-		i, seen := at[p.Topic]
-		if !seen {
-			i = len(req.Topics)
-			at[p.Topic] = i
-			t := kmsg.NewDescribeProducersRequestTopic()
-			t.Topic = p.Topic
-			req.Topics = append(req.Topics, t)
-			asked[p.Topic] = map[int32]*evidence.Partition{}
+	for _, of := range a.topics {
+		t := kmsg.NewDescribeProducersRequestTopic()
+		t.Topic = of.topic
+		for _, p := range of.work {
+			t.Partitions = append(t.Partitions, p.Index)
+			most += p.Bound()*setProducerBytes + lookupBytes
 		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p.Index)
-		asked[p.Topic][p.Index] = p
-		most += p.Bound()*setProducerBytes + lookupBytes
+		req.Topics = append(req.Topics, t)
 	}
 	resp, err := req.RequestWith(ctx, s.at(work.broker, most))
 	if err != nil {
@@ -197,11 +191,10 @@ func (s *step) describe(ctx context.Context, work setRequest) (again []*evidence
 	for _, t := range resp.Topics {
 		for i := range t.Partitions {
 			answer := &t.Partitions[i]
-			p := asked[t.Topic][answer.Partition]
-			if p == nil {
+			p, wanted := a.take(t.Topic, answer.Partition)
+			if !wanted {
 				continue
 			}
-			delete(asked[t.Topic], answer.Partition)
 			err := coded(answer.ErrorCode)
 			if !work.last && (errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.ReplicaNotAvailable) || errors.Is(err, kerr.UnknownTopicOrPartition)) {
 				again = append(again, p)
@@ -222,11 +215,7 @@ func (s *step) describe(ctx context.Context, work setRequest) (again []*evidence
 			})
 		}
 	}
-	for _, left := range asked {
-		for _, p := range left {
-			s.trouble(partitionError(p, errNothing), "")
-		}
-	}
+	a.unanswered(s)
 	return again
 }
 

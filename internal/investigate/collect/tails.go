@@ -242,15 +242,8 @@ func (r *tailsRun) keep() {
 // ends asks for the ends of logs now.
 func (s *step) ends(ctx context.Context, parts []*evidence.Partition) map[*evidence.Partition]int64 {
 	out := make(map[*evidence.Partition]int64, len(parts))
-	if len(parts) == 0 {
-		return out
-	}
-	work := make([]lookup, len(parts))
-	for i, p := range parts {
-		work[i] = lookup{p, latest}
-	}
 	var mu sync.Mutex
-	s.lookups(ctx, work, func(f found) {
+	s.lookups(ctx, parts, latest, func(f found) {
 		mu.Lock()
 		defer mu.Unlock()
 		if f.offset >= 0 {
