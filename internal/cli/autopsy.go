@@ -14,6 +14,7 @@ import (
 
 	"ottla/internal/investigate/autopsy"
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -108,7 +109,7 @@ var failOn = []string{"any", "inconclusive", "armed", "storm", "never"}
 func (f *autopsyFlags) given() (autopsy.Given, error) {
 	g := autopsy.Given{Version: f.version}
 	if f.heap != "" {
-		n, err := autopsy.ParseHeap(f.heap)
+		n, err := phrase.ParseHeap(f.heap)
 		if err != nil {
 			return g, fmt.Errorf("--heap %s: %w", f.heap, err)
 		}

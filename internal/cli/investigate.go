@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ottla/internal/investigate/autopsy"
 	"ottla/internal/investigate/collect"
 	"ottla/internal/investigate/connection"
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -161,7 +161,7 @@ func (f *investigateFlags) addOutput(cmd *cobra.Command) {
 // check refuses what makes no sense before anything is asked.
 func (f *investigateFlags) check() error {
 	if f.heap != "" {
-		n, err := autopsy.ParseHeap(f.heap)
+		n, err := phrase.ParseHeap(f.heap)
 		if err != nil {
 			return fmt.Errorf("--heap %s: %w", f.heap, err)
 		}
@@ -329,7 +329,7 @@ type sizeValue int64
 
 // Set implements pflag.Value.
 func (v *sizeValue) Set(text string) error {
-	n, err := autopsy.ParseSize(text)
+	n, err := phrase.ParseSize(text)
 	*v = sizeValue(n)
 	return err
 }

@@ -41,17 +41,18 @@ var imports = map[string][]string{
 	"measure":     {},
 	"storm":       {"batch", "measure"},
 	"evidence":    {},
+	"phrase":      {},
 	"connection":  {},
 	"explain":     {},
-	"diagnose":    {"evidence", "explain"},
+	"diagnose":    {"evidence", "explain", "phrase"},
 	"collect":     {"batch", "evidence", "diagnose"},
-	"report":      {"evidence", "diagnose", "explain"},
-	"autopsy":     {"batch", "evidence", "diagnose", "report"},
-	"fleet":       {"evidence", "diagnose", "collect", "connection", "report"},
+	"report":      {"evidence", "diagnose", "explain", "phrase"},
+	"autopsy":     {"batch", "evidence", "diagnose", "report", "phrase"},
+	"fleet":       {"evidence", "diagnose", "collect", "connection", "report", "phrase"},
 	"watch":       {"evidence", "diagnose", "collect"},
 	"cli": {
 		"node", "config", "seglog", "coldstate", "catalog", "disk", "batch", "pidstore", "producer", "storm", "measure",
-		"evidence", "connection", "explain", "diagnose", "collect", "report", "autopsy", "fleet", "watch",
+		"evidence", "connection", "explain", "diagnose", "collect", "report", "phrase", "autopsy", "fleet", "watch",
 	},
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -54,7 +55,7 @@ func script(t *testing.T, d *datadriven.TestData) string {
 	}
 	var heap string
 	if d.MaybeScanArgs(t, "heap", &heap) {
-		n, err := ParseSize(heap)
+		n, err := phrase.ParseSize(heap)
 		if err != nil {
 			d.Fatalf(t, "%v", err)
 		}

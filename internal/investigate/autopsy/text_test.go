@@ -176,19 +176,6 @@ func TestTextIsBounded(t *testing.T) {
 	}
 }
 
-func TestSizes(t *testing.T) {
-	for text, want := range map[string]int64{"6g": 6 << 30, "512M": 512 << 20, "1048576": 1 << 20, "2T": 2 << 40, "64k": 64 << 10} {
-		if got, err := ParseSize(text); err != nil || got != want {
-			t.Errorf("%s: %d, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{"", "g", "-1g", "0", "1.5g", "99999999999999t", "6gb"} {
-		if got, err := ParseSize(bad); err == nil {
-			t.Errorf("%q is %d", bad, got)
-		}
-	}
-}
-
 func FuzzText(f *testing.F) {
 	for _, v := range versions {
 		f.Add(fixture(f, v, "server.log"))

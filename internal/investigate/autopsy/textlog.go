@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"ottla/internal/investigate/phrase"
 )
 
 // lineBytesMax is how much of a line is looked at, in bytes.
@@ -313,7 +314,7 @@ func (p *textParser) machine(b []byte) {
 		}
 	case bytes.Contains(b, []byte("-Xmx")):
 		if m := flagXmx.FindSubmatch(b); m != nil {
-			if n, err := ParseSize(string(m[1])); err == nil {
+			if n, err := phrase.ParseSize(string(m[1])); err == nil {
 				p.log.HeapMax = n
 			}
 		}
@@ -343,42 +344,6 @@ func atoi(b []byte) int64 {
 }
 
 func unit(b []byte) int64 {
-	n, _ := ParseSize("1" + string(b))
+	n, _ := phrase.ParseSize("1" + string(b))
 	return n
-}
-
-// heapLeast is the smallest -Xmx that is taken for one, in bytes: below, the unit was forgotten. No broker starts with less.
-const heapLeast = 16 << 20
-
-// ParseHeap reads a broker's -Xmx that a person gave. It refuses what is smaller than any broker's, as 6 is.
-func ParseHeap(s string) (int64, error) {
-	n, err := ParseSize(s)
-	if err == nil && n < heapLeast {
-		err = fmt.Errorf("a heap of %d bytes? %sg?", n, strings.TrimRight(s, "kKmM"))
-	}
-	return n, err
-}
-
-// ParseSize reads a number of bytes as -Xmx has it: 6g, 512m, 1048576.
-func ParseSize(s string) (int64, error) {
-	shift := 0
-	switch {
-	case strings.HasSuffix(strings.ToLower(s), "k"):
-		shift = 10
-	case strings.HasSuffix(strings.ToLower(s), "m"):
-		shift = 20
-	case strings.HasSuffix(strings.ToLower(s), "g"):
-		shift = 30
-	case strings.HasSuffix(strings.ToLower(s), "t"):
-		shift = 40
-	}
-	digits := s
-	if shift > 0 {
-		digits = s[:len(s)-1]
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > (1<<50)>>shift {
-		return 0, errors.New("a size is a number with k, m, g or t behind it, as in 6g")
-	}
-	return n << shift, nil
 }

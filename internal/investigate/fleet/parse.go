@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"ottla/internal/investigate/collect"
+	"ottla/internal/investigate/phrase"
 )
 
 // lineError is a mistake in the list and where it is.
@@ -164,7 +165,7 @@ func (p *parser) set(c *Cluster, f field) {
 	case "x":
 		c.X = append(slices.Clone(c.X), p.options(v)...)
 	case "heap":
-		c.Given.HeapBytes = p.heap(v, f.key)
+		c.Given.HeapBytes = p.size(v, f.key, phrase.ParseHeap)
 	case "version":
 		c.Given.Version = p.text(v, f.key)
 	case "compact-headers":
@@ -178,7 +179,7 @@ func (p *parser) set(c *Cluster, f field) {
 	case "interval":
 		c.Interval = p.duration(v, f.key, time.Second, time.Hour)
 	case "max-bytes":
-		c.BytesMax = p.size(v, f.key)
+		c.BytesMax = p.size(v, f.key, phrase.ParseSize)
 	case "max-requests":
 		c.Requests = p.number(v, f.key, 1, 1<<31)
 	case "topics":
@@ -391,41 +392,12 @@ func (p *parser) duration(n *yaml.Node, key string, least, most time.Duration) t
 	return v
 }
 
-func (p *parser) size(n *yaml.Node, key string) int64 {
-	v, err := parseSize(p.text(n, key))
+func (p *parser) size(n *yaml.Node, key string, parse func(string) (int64, error)) int64 {
+	v, err := parse(p.text(n, key))
 	if err != nil {
 		p.wrong(at(n, "%s: %w", key, err))
 	}
 	return v
-}
-
-// heap refuses what is smaller than any broker's -Xmx: the unit was forgotten.
-func (p *parser) heap(n *yaml.Node, key string) int64 {
-	v := p.size(n, key)
-	if v > 0 && v < heapLeast {
-		p.wrong(at(n, "%s: a heap of %d bytes? %sg?", key, v, strings.TrimRight(strings.ToLower(p.text(n, key)), "bikm ")))
-	}
-	return v
-}
-
-// heapLeast is the smallest -Xmx that is taken for one, in bytes.
-const heapLeast = 16 << 20
-
-// sizeMax is the largest size that means anything, in bytes.
-const sizeMax = 1 << 50
-
-// parseSize reads 6g, 64m, 64MiB, 1000000.
-func parseSize(s string) (int64, error) {
-	text := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), "b"), "i")
-	shift := 0
-	if i := strings.IndexAny(text, "kmgt"); i >= 0 && i == len(text)-1 {
-		shift, text = 10*(1+strings.IndexByte("kmgt", text[i])), strings.TrimSpace(text[:i])
-	}
-	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || v <= 0 || v > sizeMax>>shift {
-		return 0, errors.New("want a number of bytes, with k, m, g or t behind it, as in 6g or 64m")
-	}
-	return v << shift, nil
 }
 
 func quoted(s string) string { return strconv.Quote(printable(s)) }

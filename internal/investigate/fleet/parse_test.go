@@ -70,7 +70,7 @@ func TestParseRefuses(t *testing.T) {
 		{"cluster: []", `line 1: unknown key "cluster"`},
 		{"clusters:\n  - bootstrap: b:1", "line 2: a cluster without a name"},
 		{"clusters:\n  - name: a", `cluster "a": no bootstrap address`},
-		{one("    heap: 6x"), "line 4: heap: want a number of bytes"},
+		{one("    heap: 6x"), "line 4: heap: a size is a number"},
 		{one("    heap: 0"), "line 4: heap"},
 		{one("    heep: 6g"), `line 4: unknown key "heep"`},
 		{one("    level: 2"), "line 4: level: want a number from 0 to 1"},
@@ -105,19 +105,6 @@ func TestParseTellsSeveralMistakesAtOnce(t *testing.T) {
 	_, err := Parse([]byte("clusters:\n"+strings.Repeat("  - {nome: a}\n", 1000)), ".", nil)
 	if n := strings.Count(err.Error(), "\n") + 1; n != problemsMax {
 		t.Errorf("%d mistakes told, want %d", n, problemsMax)
-	}
-}
-
-func TestParseSize(t *testing.T) {
-	for text, want := range map[string]int64{"6g": 6 << 30, "6 GiB": 6 << 30, "64MB": 64 << 20, "1000": 1000, "3k": 3 << 10, "1t": 1 << 40, " 7B ": 7} {
-		if got, err := parseSize(text); err != nil || got != want {
-			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "g", "-1", "1.5g", "9999999t", "6gg", "0x10", "1e3", "i", "b"} {
-		if got, err := parseSize(text); err == nil {
-			t.Errorf("%q: %d, want an error", text, got)
-		}
 	}
 }
 
