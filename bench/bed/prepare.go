@@ -1,57 +1,131 @@
 package bed
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"time"
-
-	"ottla/bench/results"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 )
 
-var errBuilding = errors.New("BUG: being built")
+// The ports that brokers get: below those that the kernel gives to clients, so that no client takes one of them between
+// its choice and its use.
+const (
+	firstPort = 31000
+	lastPort  = 31999
+)
 
-func prepare(ctx context.Context, log io.Writer) (*Bed, error) { return nil, errBuilding }
+// names gives out ports and the numbers of files.
+type names struct {
+	mu struct {
+		sync.Mutex
+		port, number int
+	}
+}
+
+func prepare(ctx context.Context, log io.Writer) (_ *Bed, err error) {
+	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	root := filepath.Dir(strings.TrimSpace(string(gomod)))
+	if err != nil || root == "." || root == os.DevNull {
+		return nil, errors.Join(errors.New("the benchmark is run within Ottla's module"), err)
+	}
+	b := &Bed{Log: log, root: root, children: newChildren()}
+	// Two runs at a time begin at different ports.
+	b.names.mu.port = firstPort + os.Getpid()*10%(lastPort-firstPort)
+	context.AfterFunc(ctx, b.children.close)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Close())
+		}
+	}()
+	// Not in the directory for temporary files: that may be kept in memory.
+	cache := filepath.Join(root, "test", "compat", ".cache")
+	runs := filepath.Join(cache, "bench")
+	if err := os.MkdirAll(runs, 0o755); err != nil {
+		return nil, err
+	}
+	if b.Work, err = os.MkdirTemp(runs, "run-"); err != nil {
+		return nil, err
+	}
+	b.KafkaLibs = filepath.Join(cache, "libs")
+	b.RdkafkaBin = filepath.Join(cache, "rdkafka_performance", "rdkafka_performance")
+	b.OttlaBin, b.benchBin = filepath.Join(b.Work, "ottla"), filepath.Join(b.Work, "bench")
+	version, err := b.output(ctx, "git", "describe", "--tags", "--always", "--dirty")
+	if err != nil {
+		version = "dev" // not in a clone
+	}
+	flags := "-s -w -X ottla/internal/cli.Version=" + strings.TrimSpace(version)
+	for _, command := range [][]string{
+		{"go", "build", "-trimpath", "-ldflags", flags, "-o", b.OttlaBin, "./cmd/ottla"},
+		{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.benchBin, "./bench"},
+		{"bash", "test/compat/jars.sh"},
+		{"bash", "test/compat/librdkafka.sh", "performance"},
+	} {
+		if _, err := b.output(ctx, command...); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// output runs a command in the module's root.
+func (b *Bed) output(ctx context.Context, command ...string) (string, error) {
+	cmd := exec.Command(command[0], command[1:]...)
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = b.root, &out, &errs
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := b.children.run(ctx, cmd); err != nil {
+		return "", err
+	}
+	if !cmd.ProcessState.Success() {
+		return "", fmt.Errorf("%s: %v: %s", strings.Join(command, " "), cmd.ProcessState, tail(errs.String()+out.String()))
+	}
+	return out.String(), nil
+}
 
 // Close ends what is left of the brokers and removes the working directory.
-func (b *Bed) Close() error { return errBuilding }
-
-// Start starts a broker and waits until it answers.
-func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broker, error) {
-	return nil, errBuilding
+func (b *Bed) Close() error {
+	b.children.close()
+	if b.Work == "" {
+		return nil
+	}
+	return os.RemoveAll(b.Work)
 }
 
-// Java runs a class of Apache Kafka's with a heap of 512 MiB.
-func (b *Bed) Java(ctx context.Context, class string, args ...string) (Tool, error) {
-	return Tool{}, errBuilding
+// file names a new file of this run.
+func (b *Bed) file(name string) string {
+	b.names.mu.Lock()
+	defer b.names.mu.Unlock()
+	b.names.mu.number++
+	return filepath.Join(b.Work, fmt.Sprintf("%s-%d", name, b.names.mu.number))
 }
 
-// Rdkafka runs rdkafka_performance.
-func (b *Bed) Rdkafka(ctx context.Context, args ...string) (Tool, error) { return Tool{}, errBuilding }
-
-// Ottla runs a command of the binary under test, such as storm.
-func (b *Bed) Ottla(ctx context.Context, args ...string) (Tool, error) { return Tool{}, errBuilding }
-
-// Stop asks the broker to end (SIGTERM) and returns how long it took; it is killed after a minute.
-func (k *Broker) Stop() (time.Duration, error) { return 0, errBuilding }
-
-// Kill ends the broker with SIGKILL. Its data stays, for Start with Options.Data.
-func (k *Broker) Kill() error { return errBuilding }
-
-// Alive tells whether the process is still there.
-func (k *Broker) Alive() bool { return false }
-
-// CPU is the processor time, user and system, that the process has used since its start.
-func (k *Broker) CPU() (time.Duration, error) { return 0, errBuilding }
-
-// RSS is the process's resident memory in bytes.
-func (k *Broker) RSS() (int64, error) { return 0, errBuilding }
-
-// CreateTopic creates a topic and waits until its partitions have leaders.
-func (k *Broker) CreateTopic(ctx context.Context, name string, partitions int, configs map[string]string) error {
-	return errBuilding
+// address finds a port that nobody listens on.
+func (b *Bed) address() (string, error) {
+	b.names.mu.Lock()
+	defer b.names.mu.Unlock()
+	for range lastPort - firstPort + 1 {
+		if b.names.mu.port++; b.names.mu.port > lastPort {
+			b.names.mu.port = firstPort
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", b.names.mu.port)
+		listener, err := net.Listen("tcp", addr)
+		if err == nil {
+			return addr, listener.Close()
+		}
+	}
+	return "", fmt.Errorf("no port from %d to %d is free", firstPort, lastPort)
 }
 
-// DeleteTopic deletes a topic and waits until its files are gone, so that the next row finds the same page cache and
-// the same disk.
-func (k *Broker) DeleteTopic(ctx context.Context, name string) error { return errBuilding }
+// tail is the end of a text, for an error.
+func tail(text string) string {
+	const lines = 8
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

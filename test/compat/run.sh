@@ -17,23 +17,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$here/.cache
 
-install() { # command package...
-  command -v "$1" >/dev/null && return
-  shift
-  echo "installing $*" >&2
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >&2
-}
-install javac default-jdk-headless
-install mvn maven
-install kcat kcat librdkafka1
-
-mkdir -p "$cache"
-if ! cmp -s "$here/pom.xml" "$cache/pom.xml"; then
-  echo "fetching the jars of Apache Kafka" >&2
-  rm -rf "$cache/libs"
-  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs" -DincludeScope=runtime >&2
-  cp "$here/pom.xml" "$cache/pom.xml"
-fi
+bash "$here/jars.sh"
+command -v kcat >/dev/null || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends kcat librdkafka1; } >&2
 if [ ! -e "$cache/classes/stamp" ] || [ -n "$(find "$here/java" -name '*.java' -newer "$cache/classes/stamp")" ]; then
   rm -rf "$cache/classes" && mkdir -p "$cache/classes"
   javac -Xlint:all,-processing,-classfile,-path -Werror -d "$cache/classes" -cp "$cache/libs/*" "$here"/java/*.java

@@ -18,15 +18,9 @@ dir=$(cd "$cache/librdkafka-tests" && pwd)
 export TEST_SECONDS=${TEST_SECONDS:-240}
 
 build() {
-  local package=@confluentinc/kafka-javascript
-  bash "$here/../../clients/node/native.sh"
-  rm -rf "$dir/source" "$dir/package" && mkdir -p "$dir/package"
-  (cd "$dir" && npm pack --silent "$package@latest" >npm-pack && tar xzf "$(tail -1 npm-pack)" -C package --strip-components 1)
-  mv "$dir/package/deps/librdkafka" "$dir/source"
-  rm -rf "$dir/package" "$dir"/*.tgz "$dir/npm-pack"
+  bash "$here/../../librdkafka.sh" source @confluentinc/kafka-javascript@latest "$dir/source"
   cd "$dir/source"
-  ./configure --disable-gssapi >"$dir/build.log"
-  { make -j "$(nproc)" libs && make -j "$(nproc)" -C tests test-runner && make -C tests/interceptor_test; } >>"$dir/build.log" 2>&1 ||
+  { make -j "$(nproc)" libs && make -j "$(nproc)" -C tests test-runner && make -C tests/interceptor_test; } >"$dir/build.log" 2>&1 ||
     { tail -30 "$dir/build.log" >&2 && return 1; }
   touch "$dir/stamp"
 }
