@@ -163,6 +163,7 @@ func (r *run) storm(ctx context.Context, progress func(Progress)) error {
 	unhook := context.AfterFunc(hard, func() { r.stopAll(reasonOf(context.Cause(hard))) })
 	defer unhook()
 	started := time.Now()
+	r.summary.Started = started.UTC()
 	watching := r.watch.start(hard, cancel, started)
 	errs := make([]error, len(r.loads))
 	var all sync.WaitGroup

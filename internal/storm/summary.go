@@ -30,6 +30,8 @@ type Summary struct {
 	Ended   string  `json:"ended"`
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"` // of the load, without preparation and clean-up
+	// Started is when the load began: second 0 of the curves. Zero if it did not.
+	Started time.Time `json:"started,omitzero"`
 	// Loads has one element, or two with Options.AB: the control load first.
 	Loads []Load `json:"loads"`
 	// Probe is what a steady producer saw meanwhile.
