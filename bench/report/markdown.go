@@ -1,0 +1,383 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"ottla/bench/results"
+)
+
+// markdown writes everything but what is kept by hand.
+func markdown(run *results.Run) []byte {
+	w := &bytes.Buffer{}
+	var views []*view
+	for _, s := range run.Sections {
+		views = append(views, viewOf(s, run.Samples))
+	}
+	preface(w, run)
+	summary(w, views)
+	losses(w, views)
+	machine(w, run)
+	for _, v := range views {
+		v.write(w)
+	}
+	return w.Bytes()
+}
+
+func preface(w *bytes.Buffer, run *results.Run) {
+	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, in one run on one machine: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
+		"and a warm-up is thrown away. A cell is the median of the rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
+		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
+		"To measure it again, on your machine (with Go, a C compiler, Java and Maven; the report is written anew):\n\n```sh\nmake bench\n")
+	if len(run.Sections) > 0 {
+		names := []string{run.Sections[0].Name}
+		if len(run.Sections) > 1 {
+			names = append(names, run.Sections[len(run.Sections)-1].Name)
+		}
+		fmt.Fprintf(w, "go run ./bench --sections %s\n", strings.Join(names, ","))
+	}
+	fmt.Fprint(w, "```\n\n")
+	if len(run.Sections) > 1 {
+		var names []string
+		for _, s := range run.Sections {
+			names = append(names, "`"+s.Name+"`")
+		}
+		fmt.Fprintf(w, "Sections: %s.\n\n", strings.Join(names, ", "))
+	}
+}
+
+// summary is a line for each metric that compares.
+func summary(w *bytes.Buffer, views []*view) {
+	fmt.Fprint(w, "## Summary\n\nRatios are Ottla / Kafka. A throughput passes as well at 95 % of the null server's, where the client itself is the limit.\n\n"+
+		"| | Goal | Median of the rows | Worst row | Result |\n|---|---|---|---|---|\n")
+	for _, v := range views {
+		for _, m := range v.Metrics {
+			if m.Better == results.Fact {
+				continue
+			}
+			if s := summarize(v, m); s.rows > 0 {
+				fmt.Fprintf(w, "| [%s](#%s): %s | %s | %s | %s | %s |\n", plain(v.Title), slug(v.Title), plain(m.Title), goal(m), s.middle, s.worst, s.result)
+			}
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+func goal(m results.Metric) string {
+	switch {
+	case m.Reach == 0 && m.Better == results.Flat:
+		return "flat"
+	case m.Reach == 0:
+		return "none"
+	case m.Better == results.Flat:
+		return "at most " + goalNumber(m.Reach) + " × the first row"
+	case m.Better == results.Higher:
+		return "at least " + goalNumber(m.Reach)
+	}
+	return "at most " + goalNumber(m.Reach)
+}
+
+// goalNumber has no zeros that say nothing: a goal is exact.
+func goalNumber(f float64) string {
+	text := number(f)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
+
+// summed is a line of the summary.
+type summed struct {
+	rows                  int
+	middle, worst, result string
+}
+
+func summarize(v *view, m results.Metric) summed {
+	var ratios []float64
+	met, lost, missing, alone, null := 0, 0, 0, 0, 0
+	all := v.verdicts(m)
+	worst := verdict{}
+	for _, d := range all {
+		switch {
+		case d.missingOttla:
+			missing++
+		case !d.compared:
+			alone++
+		default:
+			ratios = append(ratios, d.ratio)
+			met += btoi(!d.short)
+			lost += btoi(d.lost)
+			null += btoi(d.savedByNull)
+			if worst.row == nil || (d.ratio < worst.ratio) == (m.Better == results.Higher) && d.ratio != worst.ratio {
+				worst = d
+			}
+		}
+	}
+	if len(ratios)+missing == 0 {
+		return summed{}
+	}
+	s := summed{rows: len(ratios) + missing, middle: "-", worst: "-"}
+	if len(ratios) > 0 {
+		s.middle, s.worst = number(spreadOf(ratios).median), number(worst.ratio)
+		if len(all) > 1 {
+			s.worst += ", " + plain(worst.row.name)
+		}
+	}
+	s.result = result(m, met, lost, s.rows)
+	for _, extra := range []struct {
+		n    int
+		text string
+	}{{null, "%d at the client's limit"}, {missing, "%d without a value of Ottla's"}, {alone, "%d without a value of Kafka's"}} {
+		if extra.n > 0 {
+			s.result += "; " + fmt.Sprintf(extra.text, extra.n)
+		}
+	}
+	return s
+}
+
+func result(m results.Metric, met, lost, rows int) string {
+	switch {
+	case m.Reach == 0 && m.Better == results.Flat:
+		return "no goal"
+	case m.Reach == 0 && lost > 0:
+		return fmt.Sprintf("**loses %d of %d rows**", lost, rows)
+	case m.Reach == 0:
+		return fmt.Sprintf("loses none of %d", rows)
+	case met == rows:
+		return "met"
+	case met == 0:
+		return "**not met**" + loses(lost)
+	}
+	return fmt.Sprintf("**met in %d of %d rows**", met, rows) + loses(lost)
+}
+
+func loses(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", loses %d", n)
+}
+
+// losses lists every row that is lost or short of its goal: nobody has to look for them.
+func losses(w *bytes.Buffer, views []*view) {
+	lost, short := &bytes.Buffer{}, &bytes.Buffer{}
+	for _, v := range views {
+		for _, m := range v.Metrics {
+			for _, d := range v.verdicts(m) {
+				at := "[" + plain(v.Title) + "](#" + slug(v.Title) + "): " + plain(d.row.name)
+				switch {
+				case d.missingOttla:
+					fmt.Fprintf(lost, "| %s | %s | %s | no value | | Kafka has a value, Ottla none |\n", at, plain(withUnit(m.Title, m.Unit)), kafkaText(d))
+				case !d.compared:
+				case d.lost:
+					note := ""
+					if d.overlap {
+						note = "the rounds of the two overlap"
+					}
+					if d.ofNull >= nullPasses {
+						note = strings.TrimPrefix(note+"; at the client's limit", "; ")
+					}
+					fmt.Fprintf(lost, "| %s | %s | %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.kafka.median), number(d.ottla.median), number(d.ratio), note)
+				case d.short:
+					fmt.Fprintf(short, "| %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.ratio), goal(m))
+				}
+			}
+		}
+	}
+	if lost.Len() > 0 {
+		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | |\n|---|---|---|---|---|---|\n%s\n", lost)
+	} else {
+		fmt.Fprint(w, "Ottla loses no row of this run.\n\n")
+	}
+	if short.Len() > 0 {
+		fmt.Fprintf(w, "### Rows that are short of their goal\n\nNot worse than Kafka, but less than what was aimed at.\n\n| | | Ratio | Goal |\n|---|---|---|---|\n%s\n", short)
+	}
+}
+
+func kafkaText(d verdict) string {
+	if d.kafka == nil || d.kafka.n == 0 {
+		return ""
+	}
+	return number(d.kafka.median)
+}
+
+func machine(w *bytes.Buffer, run *results.Run) {
+	fmt.Fprintf(w, "## Machine and versions\n\n| | |\n|---|---|\n")
+	for _, of := range []map[string]string{run.Machine, run.Versions} {
+		for _, k := range sortedKeys(of) {
+			fmt.Fprintf(w, "| %s | %s |\n", plain(k), plain(of[k]))
+		}
+	}
+	fmt.Fprintf(w, "| began, ended | %s, %s |\n| rounds | %d, after a warm-up |\n", plain(run.Began), plain(run.Ended), run.Rounds)
+	if run.Commit != "" {
+		fmt.Fprintf(w, "| commit | %s |\n", plain(run.Commit))
+	}
+	if run.Command != "" {
+		fmt.Fprintf(w, "| command | `%s` |\n", strings.NewReplacer("`", "'", "|", "\\|", "\n", " ").Replace(run.Command))
+	}
+	fmt.Fprintln(w)
+}
+
+func (v *view) write(w *bytes.Buffer) {
+	fmt.Fprintf(w, "## %s\n\n%s\n\n", v.Title, strings.TrimSpace(v.About))
+	if len(v.rows) == 0 {
+		fmt.Fprint(w, "Not measured in this run.\n\n")
+		return
+	}
+	for _, m := range v.Metrics {
+		v.table(w, m)
+		if svg, err := v.draw(m); err == nil && svg != nil && slices.Contains(v.Chart.Metric, m.Name) {
+			fmt.Fprintf(w, "![%s: %s](%s/%s)\n\n", plain(v.Title), plain(m.Title), picturesDir, chartFile(v.Name, m.Name))
+		}
+	}
+	if slices.ContainsFunc(v.rows, func(r *row) bool { return r.series }) {
+		axis := v.Chart.XTitle
+		if axis == "" {
+			axis = "the axis"
+		}
+		fmt.Fprintf(w, "Sampled along %s: the tables have the last value of each round.\n\n", axis)
+	}
+	v.writeNotes(w)
+}
+
+// table writes one metric: a row each, a column for each broker that has something.
+func (v *view) table(w *bytes.Buffer, m results.Metric) {
+	var shown []results.Broker
+	for _, b := range brokers {
+		if v.has(m.Name, b) {
+			shown = append(shown, b)
+		}
+	}
+	if len(shown) == 0 {
+		return
+	}
+	head := []string{plain(v.Row)}
+	for _, b := range shown {
+		head = append(head, brokerNames[b])
+	}
+	all := v.verdicts(m)
+	ratios := slices.ContainsFunc(all, func(d verdict) bool { return d.compared })
+	nulls := m.Better == results.Higher && slices.ContainsFunc(all, func(d verdict) bool { return d.ofNull > 0 })
+	if ratios && m.Better == results.Flat {
+		head = append(head, "Ottla, × first row")
+		if slices.Contains(shown, results.Kafka) {
+			head = append(head, "Kafka, × first row")
+		}
+	} else if ratios {
+		head = append(head, "Ottla / Kafka")
+	}
+	if nulls {
+		head = append(head, "Ottla, of null")
+	}
+	fmt.Fprintf(w, "**%s**%s\n\n| %s |\n|---%s|\n", plain(withUnit(m.Title, m.Unit)), better(m), strings.Join(head, " | "), strings.Repeat("|---", len(head)-1))
+	for _, d := range all {
+		line := []string{plain(d.row.name)}
+		for _, b := range shown {
+			line = append(line, cellText(d.row.at(m.Name, b), b == results.Ottla && d.lost))
+		}
+		line = append(line, ratioTexts(m, d, ratios, slices.Contains(shown, results.Kafka))...)
+		if nulls {
+			line = append(line, percent(d.ofNull))
+		}
+		fmt.Fprintf(w, "| %s |\n", strings.Join(line, " | "))
+	}
+	fmt.Fprintln(w)
+}
+
+func better(m results.Metric) string {
+	text := map[results.Better]string{results.Higher: "more is better", results.Lower: "less is better", results.Flat: "should not grow"}[m.Better]
+	if text == "" {
+		return ""
+	}
+	if m.Reach > 0 {
+		text += "; goal: " + goal(m)
+	}
+	return ", " + text
+}
+
+func ratioTexts(m results.Metric, d verdict, ratios, kafka bool) (out []string) {
+	if !ratios {
+		return nil
+	}
+	if m.Better == results.Flat {
+		out = append(out, goalText(times(d.growth), d))
+		if kafka {
+			out = append(out, times(d.kafkG))
+		}
+		return out
+	}
+	if !d.compared {
+		return []string{"-"}
+	}
+	text := number(d.ratio)
+	if d.lost {
+		text = "**" + text + "**"
+	}
+	return []string{goalText(text, d)}
+}
+
+func goalText(text string, d verdict) string {
+	if d.short {
+		return text + ", short"
+	}
+	return text
+}
+
+func times(f float64) string {
+	if f == 0 {
+		return "-"
+	}
+	return number(f)
+}
+
+func percent(share float64) string {
+	if share == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", math.Round(share*100))
+}
+
+// cellText is a median with its range, a text, or both.
+func cellText(c *cell, bold bool) string {
+	if c.empty() {
+		return "-"
+	}
+	var parts []string
+	if c.n > 0 {
+		text := number(c.median)
+		if bold {
+			text = "**" + text + "**"
+		}
+		if c.n > 1 {
+			text += " [" + number(c.min) + " - " + number(c.max) + "]"
+		}
+		parts = append(parts, text)
+	}
+	for _, t := range c.texts {
+		parts = append(parts, plain(t))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (v *view) writeNotes(w *bytes.Buffer) {
+	if v.notNumbers > 0 {
+		fmt.Fprintf(w, "- %d values were not numbers and are left out.\n", v.notNumbers)
+	}
+	for _, n := range v.notes {
+		var rounds []string
+		for _, r := range n.rounds {
+			rounds = append(rounds, fmt.Sprint(r))
+		}
+		which := "round " + strings.Join(rounds, ", ")
+		if len(rounds) == 1 && n.rounds[0] == 0 {
+			which = "warm-up"
+		}
+		fmt.Fprintf(w, "- %s, %s, %s: %s\n", plain(n.row), brokerNames[n.broker], which, plain(shorten(n.text, noteRunesMax)))
+	}
+	if v.notNumbers > 0 || len(v.notes) > 0 {
+		fmt.Fprintln(w)
+	}
+}
