@@ -312,10 +312,10 @@ func (f *investigateFlags) plan(cmd *cobra.Command, env *Env) error {
 	if f.output == outputJSON {
 		return printJSON(w, plan)
 	}
-	fmt.Fprintf(w, "Brokers: %d, topics: %d, partitions: %d. At most %s and %d requests in all:\n\n", plan.Brokers, plan.Topics, plan.Partitions, size(plan.BytesMax), plan.RequestsMax)
+	fmt.Fprintf(w, "Brokers: %d, topics: %d, partitions: %d. At most %s and %d requests in all:\n\n", plan.Brokers, plan.Topics, plan.Partitions, phrase.Bytes(float64(plan.BytesMax)), plan.RequestsMax)
 	var rows [][]string
 	for _, p := range plan.Steps {
-		row := []string{p.Source, fmt.Sprint(p.Requests), size(p.Bytes), p.Permissions, p.What}
+		row := []string{p.Source, fmt.Sprint(p.Requests), phrase.Bytes(float64(p.Bytes)), p.Permissions, p.What}
 		if p.Skipped != "" {
 			row = []string{p.Source, "-", "-", "", p.Skipped}
 		}
@@ -344,19 +344,6 @@ func (v *sizeValue) String() string {
 
 // Type implements pflag.Value.
 func (v *sizeValue) Type() string { return "size" }
-
-// size is a number of bytes for people.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	v, i := float64(n), 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
-}
 
 // writeReports writes the files that were asked for. Those that cannot be written do not keep it from the others.
 func (f *investigateFlags) writeReports(v *diagnose.Verdict) error {

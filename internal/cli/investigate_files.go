@@ -17,6 +17,7 @@ import (
 
 	"ottla/internal/investigate/collect"
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -225,5 +226,5 @@ func scanLine(s collect.Progress) string {
 		filled = min(width, width*s.Done/s.Total)
 	}
 	bar := strings.Repeat("#", filled) + strings.Repeat(".", width-filled)
-	return fmt.Sprintf("%-18s [%s] %d/%d  %s, %d requests, %s", s.Source, bar, s.Done, s.Total, size(s.Bytes), s.Requests, s.Elapsed.Round(time.Second))
+	return fmt.Sprintf("%-18s [%s] %d/%d  %s, %d requests, %s", s.Source, bar, s.Done, s.Total, phrase.Bytes(float64(s.Bytes)), s.Requests, s.Elapsed.Round(time.Second))
 }

@@ -159,9 +159,9 @@ func TestGrowthWithinAMinute(t *testing.T) {
 		level             diagnose.Level
 		says              string
 	}{
-		"leak":              {300, 33_000, 34_000, "test", diagnose.Armed, "Entries grew from 300 to 33 thousand in 25 s: 1308/s. If that goes on, the heap of 6 GiB is full in"},
+		"leak":              {300, 33_000, 34_000, "test", diagnose.Armed, "Entries grew from 300 to 33,000 in 25 s: 1,308/s. If that goes on, the heap of 6 GiB is full in"},
 		"times of files":    {2000, 6800, 10_000, fileTime, diagnose.Armed, "192/s, if the files are as far apart as the histograms"},
-		"many batches each": {2000, 6800, 34_000, "test", diagnose.Armed, "Entries grew from 2000 to 6800"},
+		"many batches each": {2000, 6800, 34_000, "test", diagnose.Armed, "Entries grew from 2,000 to 6,800"},
 		"some applications": {300, 900, 900, "test", diagnose.Healthy, ""},
 		"few of many":       {90_000, 91_500, 400_000, "test", diagnose.Healthy, ""},
 		"fewer":             {6800, 2000, 2000, "test", diagnose.Healthy, ""},
@@ -218,7 +218,7 @@ func TestExpiredSnapshots(t *testing.T) {
 		{"", 2 * day, diagnose.Storm}, {"", 8 * day, diagnose.Healthy}} {
 		r := judge(c.version, c.age)
 		gone := c.level == diagnose.Healthy
-		if r.Level != c.level || gone != (r.Heap.Entries == 10) || gone != strings.Contains(strings.Join(r.Details, " "), "Not counted: 400 thousand entries") {
+		if r.Level != c.level || gone != (r.Heap.Entries == 10) || gone != strings.Contains(strings.Join(r.Details, " "), "Not counted: 400,000 entries") {
 			t.Errorf("Kafka %q, %s old: %s: %s %q", c.version, c.age, r.Level, r.Sentence, r.Details)
 		}
 	}
@@ -324,7 +324,7 @@ func TestSegmentsAlone(t *testing.T) {
 		Files: 1, Batches: 600_000, Idempotent: 600_000, Producers: 600_000, Newborn: 600_000, Sampled: 16, PIDMin: 1, PIDMax: 600_000, BatchesMedian: 1,
 		TimeMin: testNow.UnixMilli() - 7_200_000, TimeMax: testNow.UnixMilli()}}}}
 	r := checkReport(t, e)
-	if r.Level != diagnose.Storm || r.Horsemen[3].Status != diagnose.Found || !r.Heap.LowerBound || !strings.Contains(r.Sentence, "At least 600 thousand") {
+	if r.Level != diagnose.Storm || r.Horsemen[3].Status != diagnose.Found || !r.Heap.LowerBound || !strings.Contains(r.Sentence, "At least 600,000") {
 		t.Errorf("%s: %s; %+v", r.Level, r.Sentence, r.Horsemen[3])
 	}
 	if r.Births.PerSecond < 83 || r.Births.PerSecond > 84 {

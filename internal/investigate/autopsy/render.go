@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -95,34 +96,34 @@ func (r *Report) facts() (out [][2]string) {
 	}
 	if len(r.Evidence.Ottla) > 0 && len(r.Evidence.Histograms) == 0 {
 		add("version", "Ottla, in "+strings.Join(r.Evidence.Ottla, ", "))
-		add("entries", fmt.Sprintf("%s, on disk", report.Count(float64(max(0, r.Heap.Entries)))))
+		add("entries", fmt.Sprintf("%s, on disk", phrase.Count(float64(max(0, r.Heap.Entries)))))
 		return out
 	}
 	add("version", kafka)
 	if r.Life.Rule != "" && r.Version.How != "" {
-		add("an entry", fmt.Sprintf("lives %s: %s", report.Seconds(r.Life.Seconds), r.Life.Rule))
+		add("an entry", fmt.Sprintf("lives %s: %s", phrase.Span(r.Life.Seconds), r.Life.Rule))
 	}
 	h := &r.Heap
 	if h.Entries >= 0 {
-		add("entries", fmt.Sprintf("%s x %.0f bytes = %s (%s)", report.Count(float64(h.Entries)), h.EntryBytes, report.Bytes(h.Bytes), h.Source))
+		add("entries", fmt.Sprintf("%s x %.0f bytes = %s (%s)", phrase.Count(float64(h.Entries)), h.EntryBytes, phrase.Bytes(h.Bytes), h.Source))
 	}
 	heap := "-Xmx not known"
 	if h.Max > 0 {
-		heap = fmt.Sprintf("-Xmx %s (%s)", report.Bytes(float64(h.Max)), h.MaxSource)
+		heap = fmt.Sprintf("-Xmx %s (%s)", phrase.Bytes(float64(h.Max)), h.MaxSource)
 	}
 	if h.Used > 0 {
-		heap += fmt.Sprintf(", in use %s (%s)", report.Bytes(float64(h.Used)), h.UsedSource)
+		heap += fmt.Sprintf(", in use %s (%s)", phrase.Bytes(float64(h.Used)), h.UsedSource)
 	}
 	add("heap", heap)
 	if r.Births.Ever > 0 {
-		add("ids", fmt.Sprintf("about %s producers were ever made in this cluster", report.Count(float64(r.Births.Ever))))
+		add("ids", fmt.Sprintf("about %s producers were ever made in this cluster", phrase.Count(float64(r.Births.Ever))))
 	}
 	if len(h.Sizes) > 0 && r.Level != diagnose.Healthy {
 		var parts []string
 		for _, s := range h.Sizes {
-			part := fmt.Sprintf("%.0f GiB: %s", s.HeapMax/(1<<30), report.Percent(s.Share))
+			part := fmt.Sprintf("%.0f GiB: %s", s.HeapMax/(1<<30), phrase.Percent(s.Share))
 			if s.UntilFull >= 0 {
-				part += ", full in " + report.Seconds(s.UntilFull)
+				part += ", full in " + phrase.Span(s.UntilFull)
 			}
 			parts = append(parts, part)
 		}
@@ -135,7 +136,7 @@ func (r *Report) suspectTable() (head []string, rows [][]string) {
 	const shown = 10
 	for i := range r.Suspects[:min(len(r.Suspects), shown)] {
 		s := &r.Suspects[i]
-		entries := report.Count(float64(s.Entries))
+		entries := phrase.Count(float64(s.Entries))
 		if s.LowerBound {
 			entries = ">= " + entries
 		}
@@ -144,12 +145,12 @@ func (r *Report) suspectTable() (head []string, rows [][]string) {
 			ids = fmt.Sprintf("%d to %d", s.PIDMin, s.PIDMax)
 		}
 		if s.SingleUse >= 0 {
-			single = report.Percent(s.SingleUse)
+			single = phrase.Percent(s.SingleUse)
 		}
 		if s.PerSecond >= 0 {
-			rate = report.Rate(s.PerSecond)
+			rate = phrase.Rate(s.PerSecond)
 		}
-		rows = append(rows, []string{s.Name, entries, report.Percent(s.Share), report.Bytes(s.Bytes), ids, single, rate})
+		rows = append(rows, []string{s.Name, entries, phrase.Percent(s.Share), phrase.Bytes(s.Bytes), ids, single, rate})
 	}
 	if more := r.SuspectsOf - len(rows); more > 0 && len(rows) > 0 {
 		rows = append(rows, []string{fmt.Sprintf("(and %d more)", more)})
@@ -164,7 +165,7 @@ func (r *Report) otherTable(all bool) (head []string, rows [][]string) {
 		if !all && len(rows) >= shown {
 			break
 		}
-		rows = append(rows, []string{o.Name, report.Count(float64(o.Objects)), report.Bytes(o.Bytes), report.Percent(o.Share), string(o.Status), o.Means})
+		rows = append(rows, []string{o.Name, phrase.Count(float64(o.Objects)), phrase.Bytes(o.Bytes), phrase.Percent(o.Share), string(o.Status), o.Means})
 	}
 	return []string{"WHAT", "OBJECTS", "BYTES", "SHARE", "STATUS", "MEANS"}, rows
 }
@@ -231,7 +232,7 @@ func (r *Report) printLedger(p *report.Printer) {
 				what += fmt.Sprintf(", %d %s", n, k)
 			}
 		}
-		rows = append(rows, []string{in.Path, report.Bytes(float64(in.Bytes)), what})
+		rows = append(rows, []string{in.Path, phrase.Bytes(float64(in.Bytes)), what})
 	}
 	p.Table([]string{"INPUT", "SIZE", "WHAT"}, rows)
 	for _, problem := range r.Evidence.Problems {

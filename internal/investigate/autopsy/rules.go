@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"ottla/internal/investigate/diagnose"
-	"ottla/internal/investigate/report"
+	"ottla/internal/investigate/phrase"
 )
 
 // Thresholds of the rules. Shares are of the heap unless said.
@@ -113,7 +113,7 @@ func (f *facts) recreated() diagnose.Horseman {
 	if !f.direct && f.single > 0 && f.single < 0.95 { // others may have one batch too where some have many
 		least = "at least "
 	}
-	h.Sentence = fmt.Sprintf("%s%s of %s producers were used once (%s)", least, report.Percent(f.single), report.Count(float64(f.singleOf)), f.singleHow)
+	h.Sentence = fmt.Sprintf("%s%s of %s producers were used once (%s)", least, phrase.Percent(f.single), phrase.Count(float64(f.singleOf)), f.singleHow)
 	h.Evidence = []diagnose.Number{{Name: "single-use producers", Value: f.single, Unit: "share", Source: f.singleHow}}
 	switch {
 	case f.producers() < singleLeast && !f.fills():
@@ -194,16 +194,16 @@ func (f *facts) idempotent() diagnose.Horseman {
 	switch {
 	case f.r.Heap.Entries > 0:
 		h.Status, h.Confidence = diagnose.Found, f.confidence(true)
-		h.Sentence = fmt.Sprintf("%s entries: each was made by an idempotent producer", report.Count(float64(f.r.Heap.Entries)))
+		h.Sentence = fmt.Sprintf("%s entries: each was made by an idempotent producer", phrase.Count(float64(f.r.Heap.Entries)))
 	case batches > 0 && idempotent == 0:
-		h.Status, h.Sentence = diagnose.Absent, fmt.Sprintf("none of %s batches carries a producer id", report.Count(float64(batches)))
+		h.Status, h.Sentence = diagnose.Absent, fmt.Sprintf("none of %s batches carries a producer id", phrase.Count(float64(batches)))
 	case f.r.Heap.Entries == 0:
 		h.Status, h.Sentence = diagnose.Absent, "no entry of a producer"
 	default:
 		h.Why = "no heap, no snapshot and no segment was looked at"
 	}
 	if batches > 0 && idempotent > 0 {
-		h.Sentence += fmt.Sprintf("; %s of the batches in the segments carry a producer id", report.Percent(float64(idempotent)/float64(batches)))
+		h.Sentence += fmt.Sprintf("; %s of the batches in the segments carry a producer id", phrase.Percent(float64(idempotent)/float64(batches)))
 	}
 	return h
 }
@@ -220,9 +220,9 @@ func (f *facts) longLife() diagnose.Horseman {
 		h.Why = "the number of entries is not known"
 		return h
 	}
-	h.Sentence = fmt.Sprintf("the entries take %s, %s of %s", report.Bytes(heap.Bytes), report.Percent(heap.Share), heap.ShareOf)
+	h.Sentence = fmt.Sprintf("the entries take %s, %s of %s", phrase.Bytes(heap.Bytes), phrase.Percent(heap.Share), heap.ShareOf)
 	if f.r.Life.Rule != "" {
-		h.Sentence += fmt.Sprintf("; one lives %s", report.Seconds(f.r.Life.Seconds))
+		h.Sentence += fmt.Sprintf("; one lives %s", phrase.Span(f.r.Life.Seconds))
 	}
 	switch {
 	case heap.Share > shareFound:
@@ -248,7 +248,7 @@ func (f *facts) noStableID() diagnose.Horseman {
 	if c.Entries >= singleLeast {
 		zero := float64(c.EpochZero) / float64(c.Entries)
 		plain := 1 - float64(c.Transactional)/float64(c.Entries)
-		h.Sentence = fmt.Sprintf("%s of the entries have epoch 0, %s were never in a transaction", report.Percent(zero), report.Percent(plain))
+		h.Sentence = fmt.Sprintf("%s of the entries have epoch 0, %s were never in a transaction", phrase.Percent(zero), phrase.Percent(plain))
 		switch {
 		case zero >= stableNone && plain >= stableNone:
 			h.Status, h.Confidence = diagnose.Found, f.confidence(true)
@@ -267,7 +267,7 @@ func (f *facts) noStableID() diagnose.Horseman {
 		return h
 	}
 	ids := f.hist.simple("TransactionMetadata").Objects
-	h.Sentence = fmt.Sprintf("%s transactional ids for %s entries", report.Count(float64(ids)), report.Count(float64(f.r.Heap.Entries)))
+	h.Sentence = fmt.Sprintf("%s transactional ids for %s entries", phrase.Count(float64(ids)), phrase.Count(float64(f.r.Heap.Entries)))
 	h.Status, h.Confidence = diagnose.Half, diagnose.Possible
 	if float64(ids) < 0.05*float64(f.r.Heap.Entries) {
 		h.Status = diagnose.Found
@@ -290,7 +290,7 @@ func (f *facts) segmentIDs(h *diagnose.Horseman) bool {
 		return false
 	}
 	h.Sentence = fmt.Sprintf("%s of the producers in the segments began there with epoch 0, %s of the batches are transactional",
-		report.Percent(float64(newborn)/float64(producers)), report.Percent(float64(transactional)/float64(max(1, batches))))
+		phrase.Percent(float64(newborn)/float64(producers)), phrase.Percent(float64(transactional)/float64(max(1, batches))))
 	switch share := float64(newborn) / float64(producers); {
 	case share >= stableNone && float64(transactional) <= (1-stableNone)*float64(batches):
 		h.Status, h.Confidence = diagnose.Found, f.confidence(true)
@@ -320,14 +320,14 @@ func (f *facts) idChurn() diagnose.Horseman {
 	h := diagnose.Horseman{ID: "H4b", Name: "churn of transactional ids", Status: diagnose.NotChecked}
 	if f.hist == nil {
 		if c := &f.content; c.Entries >= singleLeast && c.Transactional*20 < c.Entries {
-			h.Status, h.Sentence = diagnose.Absent, fmt.Sprintf("%s of %s entries belong to transactions", report.Count(float64(c.Transactional)), report.Count(float64(c.Entries)))
+			h.Status, h.Sentence = diagnose.Absent, fmt.Sprintf("%s of %s entries belong to transactions", phrase.Count(float64(c.Transactional)), phrase.Count(float64(c.Entries)))
 			return h
 		}
 		h.Why = "transactional ids are in the memory of their coordinator: a histogram or a heap dump shows them"
 		return h
 	}
 	ids := f.hist.simple("TransactionMetadata").Objects
-	h.Sentence = fmt.Sprintf("%s transactional ids in memory", report.Count(float64(ids)))
+	h.Sentence = fmt.Sprintf("%s transactional ids in memory", phrase.Count(float64(ids)))
 	switch cause := &causes[0]; {
 	case ids >= cause.many:
 		h.Status, h.Confidence = diagnose.Found, diagnose.Likely
@@ -357,7 +357,7 @@ func (f *facts) immortal() diagnose.Horseman {
 		h.Why = "no timestamp was looked at: snapshots, segments or a heap dump have them"
 	case n > 0:
 		h.Status, h.Confidence = diagnose.Found, f.confidence(true)
-		h.Sentence = fmt.Sprintf("%s entries or batches are dated in the future, up to %s: they outlive every expiration", report.Count(float64(n)), report.Clock(time.UnixMilli(latest)))
+		h.Sentence = fmt.Sprintf("%s entries or batches are dated in the future, up to %s: they outlive every expiration", phrase.Count(float64(n)), phrase.Clock(time.UnixMilli(latest)))
 	default:
 		h.Status, h.Sentence = diagnose.Absent, "no timestamp lies in the future"
 	}

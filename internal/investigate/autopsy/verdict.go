@@ -8,7 +8,7 @@ import (
 
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
-	"ottla/internal/investigate/report"
+	"ottla/internal/investigate/phrase"
 )
 
 // others looks for the other things that fill a heap.
@@ -89,9 +89,9 @@ func (f *facts) sentence() {
 	case f.r.Level == diagnose.Healthy && f.other() != nil:
 		o := f.other()
 		f.r.Sentence = fmt.Sprintf("Not producers (%s entries, %s): it is %s, %s of them, about %s, %s of what is on the heap.",
-			report.Count(float64(h.Entries)), report.Percent(h.Share), o.Name, report.Count(float64(o.Objects)), report.Bytes(o.Bytes), report.Percent(o.Share))
+			phrase.Count(float64(h.Entries)), phrase.Percent(h.Share), o.Name, phrase.Count(float64(o.Objects)), phrase.Bytes(o.Bytes), phrase.Percent(o.Share))
 	case f.r.Level == diagnose.Healthy:
-		f.r.Sentence = fmt.Sprintf("No producer leak: %s%s entries of producers take %s, %s of %s.", f.atLeast(), report.Count(float64(h.Entries)), report.Bytes(h.Bytes), report.Percent(h.Share), h.ShareOf)
+		f.r.Sentence = fmt.Sprintf("No producer leak: %s%s entries of producers take %s, %s of %s.", f.atLeast(), phrase.Count(float64(h.Entries)), phrase.Bytes(h.Bytes), phrase.Percent(h.Share), h.ShareOf)
 	default:
 		f.r.Sentence = f.leak()
 	}
@@ -121,7 +121,7 @@ func (f *facts) leak() string {
 	if f.found("H4b") && !f.found("H1") && h.Share <= shareFound {
 		fmt.Fprintf(&b, "%s: applications make new ones instead of keeping theirs; ", f.horseman("H4b").Sentence)
 	}
-	fmt.Fprintf(&b, "%s%s entries of producers take %s, %s of %s", f.atLeast(), report.Count(float64(h.Entries)), report.Bytes(h.Bytes), report.Percent(h.Share), h.ShareOf)
+	fmt.Fprintf(&b, "%s%s entries of producers take %s, %s of %s", f.atLeast(), phrase.Count(float64(h.Entries)), phrase.Bytes(h.Bytes), phrase.Percent(h.Share), h.ShareOf)
 	if f.found("H1") {
 		b.WriteString(": producers that were used once and thrown away")
 	}
@@ -140,7 +140,7 @@ func (f *facts) where() string {
 	}
 	top := &f.r.Suspects[0]
 	names, share := f.suspectTopics()
-	s := fmt.Sprintf("topic %s holds %s of them", names[0], report.Percent(share[names[0]]))
+	s := fmt.Sprintf("topic %s holds %s of them", names[0], phrase.Percent(share[names[0]]))
 	if top.Topic == "" {
 		return fmt.Sprintf("they are in %s", top.Name)
 	}
@@ -157,9 +157,9 @@ func (f *facts) where() string {
 	}
 	switch {
 	case parts == 1:
-		s = fmt.Sprintf("partition %s holds %s of them", top.Name, report.Percent(top.Share))
+		s = fmt.Sprintf("partition %s holds %s of them", top.Name, phrase.Percent(top.Share))
 	case top.Share >= 0.5: // of a topic whose other partitions hardly matter
-		s = fmt.Sprintf("partition %s holds %s of them, topic %s %s", top.Name, report.Percent(top.Share), names[0], report.Percent(share[names[0]]))
+		s = fmt.Sprintf("partition %s holds %s of them, topic %s %s", top.Name, phrase.Percent(top.Share), names[0], phrase.Percent(share[names[0]]))
 	default:
 		s += fmt.Sprintf(", in %d partitions", parts)
 	}
@@ -177,13 +177,13 @@ func (f *facts) details() {
 		say("%s", s)
 	}
 	if h.Died {
-		say("It ran out of memory at %s (%s).", report.Clock(h.DiedAt), h.DiedHow)
+		say("It ran out of memory at %s (%s).", phrase.Clock(h.DiedAt), h.DiedHow)
 	}
 	if b.Known && b.PerSecond > 0 {
-		say("New producers: %s (%s).", report.Rate(b.PerSecond), b.How)
+		say("New producers: %s (%s).", phrase.Rate(b.PerSecond), b.How)
 	}
 	if !b.Onset.IsZero() {
-		s := fmt.Sprintf("It began at %s: %s before, %s since", report.Clock(b.Onset), report.Rate(b.Before), report.Rate(b.After))
+		s := fmt.Sprintf("It began at %s: %s before, %s since", phrase.Clock(b.Onset), phrase.Rate(b.Before), phrase.Rate(b.After))
 		var names []string
 		for _, t := range f.r.NewTopics {
 			names = append(names, t.Name)
@@ -194,14 +194,14 @@ func (f *facts) details() {
 		say("%s.", s)
 	}
 	if f.expired > 0 && f.hist == nil {
-		say("Not counted: %s entries of partitions without a write for longer than the %s that an entry lives here; a broker drops those.", report.Count(float64(f.expired)), report.Seconds(f.lifeSeconds()))
+		say("Not counted: %s entries of partitions without a write for longer than an entry lives here (%s); a broker drops those.", phrase.Count(float64(f.expired)), phrase.Span(f.lifeSeconds()))
 	}
 	if h.UntilFull >= 0 && !h.FullAt.IsZero() {
-		say("The heap of %s is full at %s if it goes on so (%s).", report.Bytes(float64(h.Max)), report.Clock(h.FullAt), h.GrowthHow)
+		say("The heap of %s is full at %s if it goes on so (%s).", phrase.Bytes(float64(h.Max)), phrase.Clock(h.FullAt), h.GrowthHow)
 	} else if f.growing() && h.projectable < growthSpan {
 		say("%s", f.grownText())
 	} else if h.Known && h.PerSecond > 0 && f.r.Level != diagnose.Healthy {
-		say("Entries grow by %s (%s).", report.Rate(h.PerSecond), h.GrowthHow)
+		say("Entries grow by %s (%s).", phrase.Rate(h.PerSecond), h.GrowthHow)
 	}
 }
 
@@ -227,17 +227,17 @@ func (f *facts) unread() string {
 // grownText is the growth over a time that is too short for a date.
 func (f *facts) grownText() string {
 	h, g := &f.r.Heap, &f.grown
-	size, of := float64(h.Max), "the heap of "+report.Bytes(float64(h.Max))
+	size, of := float64(h.Max), "the heap of "+phrase.Bytes(float64(h.Max))
 	if h.Max == 0 {
 		size, of = HeapDefault, "a heap of 1 GiB"
 	}
-	s := fmt.Sprintf("Entries grew from %s to %s in %s: %s", report.Count(float64(g.from)), report.Count(float64(g.to)), report.Seconds(g.seconds), report.Rate(g.perSecond()))
+	s := fmt.Sprintf("Entries grew from %s to %s in %s: %s", phrase.Count(float64(g.from)), phrase.Count(float64(g.to)), phrase.Span(g.seconds), phrase.Rate(g.perSecond()))
 	if g.guessed {
 		s += ", if the files are as far apart as the histograms"
 	}
 	room := max(0, heapUsable*size-max(h.Bytes, float64(h.Used)))
 	if seconds := room / (g.perSecond() * h.EntryBytes); seconds < f.r.Life.Seconds {
-		s += fmt.Sprintf(". If that goes on, %s is full in %s", of, report.Seconds(seconds))
+		s += fmt.Sprintf(". If that goes on, %s is full in %s", of, phrase.Span(seconds))
 	}
 	return s + ". Look again in 10 minutes: a start of many applications grows too, and ends."
 }
@@ -323,7 +323,7 @@ func (f *facts) ledger() {
 		for i, n := range c.Ages {
 			name := "older than 30 days"
 			if i < len(evidence.AgeLimits) {
-				name = "younger than " + report.Seconds(evidence.AgeLimits[i].Seconds())
+				name = "younger than " + phrase.Span(evidence.AgeLimits[i].Seconds())
 			}
 			if n > 0 {
 				add("last write "+name, float64(n), "", "snapshots or heap dump", "before the newest of its partition")

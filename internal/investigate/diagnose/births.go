@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 const (
@@ -87,7 +88,7 @@ func (b *birthFacts) global(probes []evidence.CounterProbe, failed float64) {
 	}
 	b.known, b.exact = true, true
 	b.set(moved, failed)
-	b.how = fmt.Sprintf("one counter: %s - %s, minus %d own probes, in %s", grouped(float64(last.PID)), grouped(float64(first.PID)), len(probes)-1, span(b.seconds))
+	b.how = fmt.Sprintf("one counter: %s - %s, minus %d own probes, in %s", phrase.Exact(float64(last.PID)), phrase.Exact(float64(first.PID)), len(probes)-1, phrase.SpanInWords(b.seconds))
 }
 
 func (b *birthFacts) set(births, off float64) {
@@ -134,7 +135,7 @@ func (b *birthFacts) blocks(probes []evidence.CounterProbe, brokers int, failed 
 	w.off += 2 * blockSize * missing
 	b.exact = w.crossed == 0 && missing == 0
 	b.set(w.births, w.off)
-	b.how = fmt.Sprintf("%d brokers probed over %s, %d of them within one block of ids: own probes left out", w.probed, span(b.seconds), w.probed-w.crossed)
+	b.how = fmt.Sprintf("%d brokers probed over %s, %d of them within one block of ids: own probes left out", w.probed, phrase.SpanInWords(b.seconds), w.probed-w.crossed)
 }
 
 func (b *birthFacts) alone(probes []evidence.CounterProbe, failed float64) {
@@ -145,7 +146,7 @@ func (b *birthFacts) alone(probes []evidence.CounterProbe, failed float64) {
 	}
 	b.exact = off == failed
 	b.set(math.Max(float64(last.PID)-float64(first.PID)-float64(len(probes)-1), 0), off)
-	b.how = fmt.Sprintf("one broker: %s - %s, minus %d own probes, in %s", grouped(float64(last.PID)), grouped(float64(first.PID)), len(probes)-1, span(b.seconds))
+	b.how = fmt.Sprintf("one broker: %s - %s, minus %d own probes, in %s", phrase.Exact(float64(last.PID)), phrase.Exact(float64(first.PID)), len(probes)-1, phrase.SpanInWords(b.seconds))
 }
 
 // walk adds up brokers.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 const (
@@ -139,7 +140,7 @@ func steady(slope float64, since int64) string {
 		return "the ids rise by less than one a minute over all that is retained: no leak is dated"
 	}
 	return fmt.Sprintf("the ids have risen by %s since the oldest data that is retained (%s): the leak is older, or there is none that began",
-		rate(slope), time.UnixMilli(since).UTC().Format("2 Jan 2006"))
+		phrase.RateInWords(slope, ""), time.UnixMilli(since).UTC().Format("2 Jan 2006"))
 }
 
 // bracket finds the readings on both sides of the kink: the first one that lies above the old line by more than the error is

@@ -2,6 +2,8 @@ package diagnose
 
 import (
 	"fmt"
+
+	"ottla/internal/investigate/phrase"
 )
 
 // Thresholds of the other causes that look alike from outside.
@@ -23,7 +25,7 @@ func (f *findings) otherTransactions() Other {
 		return o
 	}
 	n := t.Listed + max(t.LeftOut, 0)
-	o.Status, o.Why = Absent, fmt.Sprintf("%s transactional ids are remembered", grouped(float64(max(n, 0))))
+	o.Status, o.Why = Absent, fmt.Sprintf("%s transactional ids are remembered", phrase.Exact(float64(max(n, 0))))
 	if n >= manyTransaction {
 		o.Status, o.Why = Found, o.Why+": they live on their coordinators' heap for transactional.id.expiration.ms (7 days)"
 	} else if n >= manyTransaction/10 {
@@ -49,7 +51,7 @@ func (f *findings) otherPartitions() Other {
 	if most == 0 {
 		return o
 	}
-	o.Status, o.Why = Absent, fmt.Sprintf("at most %s replicas on a broker (%d)", grouped(float64(most)), broker)
+	o.Status, o.Why = Absent, fmt.Sprintf("at most %s replicas on a broker (%d)", phrase.Exact(float64(most)), broker)
 	if most >= tooMany {
 		o.Status = Found
 	} else if most >= manyPartitions {
@@ -67,7 +69,7 @@ func (f *findings) otherGroups() Other {
 		}
 	}
 	if records > 0 {
-		o.Why = fmt.Sprintf("%s offset commits since entries last expired; %s", grouped(float64(records)), o.Why)
+		o.Why = fmt.Sprintf("%s offset commits since entries last expired; %s", phrase.Exact(float64(records)), o.Why)
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func (p patient) scan(at time.Time) *evidence.Scan {
 	return s
 }
 
-func itoa(n int64) string { return strings.ReplaceAll(grouped(float64(n)), ",", "") }
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 func TestVerifyFix(t *testing.T) {
 	t0 := simulatedNow

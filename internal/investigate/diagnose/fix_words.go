@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"ottla/internal/investigate/phrase"
 )
 
 // judgement is what the readings amount to. Sentences name the largest suspect; the numbers are those of all.
@@ -55,7 +57,7 @@ func (j *judgement) unknown() {
 	switch {
 	case j.fix.Falling:
 		j.say(1, "the live entries of %s fell from %s to %s, as they would if it got no new producers; neither its batches nor the counter could be read to confirm it; %s; %s; look again with a scan that can read it",
-			j.name, count(j.highest), j.left(), j.setting(), j.safety())
+			j.name, phrase.Count(j.highest), j.left(), j.setting(), j.safety())
 	case len(j.others) > 0:
 		j.say(3, "the last scan could not read %s; another topic leaks: %s", j.name, j.othersWords())
 	default:
@@ -85,7 +87,7 @@ func (j *judgement) stopped() {
 		case past && j.last.entries < 1:
 			end = fmt.Sprintf("by the age of its records the last was gone by %s, which describe-producers or metrics would confirm", done)
 		}
-		j.say(0, "%s, and its live entries fell from %s to %s as predicted (at most %s); %s", none, count(j.highest), j.left(), count(j.predicted), end)
+		j.say(0, "%s, and its live entries fell from %s to %s as predicted (at most %s); %s", none, phrase.Count(j.highest), j.left(), phrase.Count(j.predicted), end)
 	case past && !j.last.direct:
 		j.say(1, "%s; by the rule its last entry was gone by %s, but offsets alone say no more than %s: describe-producers or metrics would count them; %s; %s",
 			none, done, j.left(), j.setting(), j.safety())
@@ -96,7 +98,7 @@ func (j *judgement) stopped() {
 		}
 		j.say(1, "%s, but %s entries %sare there until %s at the latest: look again then; %s; %s", none, j.left(), begin, done, j.setting(), j.safety())
 	default:
-		j.say(2, "%s, but %s entries live where %s were predicted: they do not expire as they should", none, count(j.last.entries), count(j.predicted))
+		j.say(2, "%s, but %s entries live where %s were predicted: they do not expire as they should", none, phrase.Count(j.last.entries), phrase.Count(j.predicted))
 	}
 }
 
@@ -106,10 +108,10 @@ func (j *judgement) goesOn() {
 		j.say(2, "%s, and %s entries live", j.stillWords(), j.left())
 		return
 	}
-	effect := fmt.Sprintf("its live entries fell from %s to %s", count(j.highest), j.left())
+	effect := fmt.Sprintf("its live entries fell from %s to %s", phrase.Count(j.highest), j.left())
 	if j.last.life < j.before.life {
 		check := checkInterval.Seconds()
-		effect = fmt.Sprintf("which come to %s instead of %s", count(j.last.births*(j.last.life+check)), count(j.before.births*(j.before.life+check)))
+		effect = fmt.Sprintf("which come to %s instead of %s", phrase.Count(j.last.births*(j.last.life+check)), phrase.Count(j.before.births*(j.before.life+check)))
 	}
 	j.say(1, "%s, %s; %s; %s; look again on %s", j.setting(), effect, j.stillWords(), j.safety(), moment(j.last.at.Add(checkInterval), j.last.at))
 }
@@ -117,9 +119,9 @@ func (j *judgement) goesOn() {
 // left is how many entries there are, or the bound of it.
 func (j *judgement) left() string {
 	if !j.last.direct {
-		return "at most " + count(j.last.entries)
+		return "at most " + phrase.Count(j.last.entries)
 	}
-	return count(j.last.entries)
+	return phrase.Count(j.last.entries)
 }
 
 // setting is what is configured now.
@@ -127,17 +129,17 @@ func (j *judgement) setting() string {
 	key := j.last.f.life.Key
 	switch {
 	case !j.last.f.life.read:
-		return fmt.Sprintf("entries live %s by default (%s was not read)", span(j.last.life), key)
+		return fmt.Sprintf("entries live %s by default (%s was not read)", phrase.SpanInWords(j.last.life), key)
 	case j.last.life != j.before.life:
-		return fmt.Sprintf("entries now live %s instead of %s (%s)", span(j.last.life), span(j.before.life), key)
+		return fmt.Sprintf("entries now live %s instead of %s (%s)", phrase.SpanInWords(j.last.life), phrase.SpanInWords(j.before.life), key)
 	}
-	return fmt.Sprintf("entries live %s as before (%s)", span(j.last.life), key)
+	return fmt.Sprintf("entries live %s as before (%s)", phrase.SpanInWords(j.last.life), key)
 }
 
 // stillWords name the topics that leak on.
 func (j *judgement) stillWords() string {
 	if j.last.byCounter || len(j.last.still) == 0 {
-		return fmt.Sprintf("the cluster still makes %s, and %s was not read", spliced(j.last.births, "new producers"), j.name)
+		return fmt.Sprintf("the cluster still makes %s, and %s was not read", phrase.RateInWords(j.last.births, "new producers"), j.name)
 	}
 	var parts []string
 	for i, t := range j.last.still {
@@ -145,7 +147,7 @@ func (j *judgement) stillWords() string {
 			parts = append(parts, fmt.Sprintf("%d topics more", len(j.last.still)-i))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s still gets %s", t.name, spliced(t.perSecond, "new entries")))
+		parts = append(parts, fmt.Sprintf("%s still gets %s", t.name, phrase.RateInWords(t.perSecond, "new entries")))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -155,7 +157,7 @@ const namedMax = 3 // topics in a sentence
 func (j *judgement) othersWords() string {
 	var parts []string
 	for _, t := range j.others[:min(len(j.others), namedMax)] {
-		parts = append(parts, fmt.Sprintf("%s gets %s", t.name, spliced(t.entries, "new entries")))
+		parts = append(parts, fmt.Sprintf("%s gets %s", t.name, phrase.RateInWords(t.entries, "new entries")))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -170,7 +172,7 @@ func (j *judgement) safety() string {
 	heapMax, guessed := f.judgedHeap(h)
 	// At most all of the entries are on one broker.
 	bytes := math.Max(math.Max(h.Plateau, h.Bytes), finite(j.last.entries*h.EntryBytes))
-	part, of := shareOf(bytes, heapMax), "a heap of "+bytesOf(heapMax)
+	part, of := shareOf(bytes, heapMax), "a heap of "+phrase.Bytes(heapMax)
 	if guessed {
 		of += " (a guess)"
 	}
@@ -178,5 +180,5 @@ func (j *judgement) safety() string {
 	if part > shareFound {
 		verdict = "is not safe yet"
 	}
-	return fmt.Sprintf("broker %d %s: entries come to %s at most, %s of %s", h.Broker, verdict, bytesOf(bytes), percent(part), of)
+	return fmt.Sprintf("broker %d %s: entries come to %s at most, %s of %s", h.Broker, verdict, phrase.Bytes(bytes), phrase.Percent(part), of)
 }

@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // Thresholds of horsemen 2 to 5.
@@ -52,12 +53,12 @@ func (f *findings) recreated() Horseman {
 	case len(f.ranked) > 0 && f.ranked[0].leak == maybeLeak:
 		t := f.ranked[0]
 		h.Status, h.Confidence = Half, Possible
-		h.Sentence = fmt.Sprintf("%s: %s newborn producers; %s", t.name, grouped(float64(t.newborn)), t.why)
+		h.Sentence = fmt.Sprintf("%s: %s newborn producers; %s", t.name, phrase.Exact(float64(t.newborn)), t.why)
 	case f.counterSaysLeak():
 		h.Status, h.Confidence = Half, Likely
-		h.Sentence = fmt.Sprintf("the cluster hands out %s, but no sampled topic shows who uses them", spliced(f.births.PerSecond, "new producer ids"))
+		h.Sentence = fmt.Sprintf("the cluster hands out %s, but no sampled topic shows who uses them", phrase.RateInWords(f.births.PerSecond, "new producer ids"))
 		if len(f.topics) == 0 {
-			h.Sentence = fmt.Sprintf("the cluster hands out %s; topics could not be read to see who uses them", spliced(f.births.PerSecond, "new producer ids"))
+			h.Sentence = fmt.Sprintf("the cluster hands out %s; topics could not be read to see who uses them", phrase.RateInWords(f.births.PerSecond, "new producer ids"))
 		}
 	case len(f.topics) > 0:
 		h.Status = Absent
@@ -65,18 +66,18 @@ func (f *findings) recreated() Horseman {
 		for _, t := range f.topics {
 			newborn, total = newborn+t.newborn, total+t.total
 		}
-		h.Sentence = fmt.Sprintf("%s of %s producers were born in the sample, and none of the sampled topics (%d) keeps getting new ones", grouped(float64(newborn)), grouped(float64(total)), len(f.topics))
+		h.Sentence = fmt.Sprintf("%s of %s producers were born in the sample, and none of the sampled topics (%d) keeps getting new ones", phrase.Exact(float64(newborn)), phrase.Exact(float64(total)), len(f.topics))
 		for _, t := range f.topics {
 			if h.Why == "" && t.why != "" {
 				h.Why = t.name + ": " + t.why
 			}
 		}
 		if f.covered < 0.5 {
-			h.Why = fmt.Sprintf("only %s of the records that may hold live producers are in topics that could be sampled", percent(f.covered))
+			h.Why = fmt.Sprintf("only %s of the records that may hold live producers are in topics that could be sampled", phrase.Percent(f.covered))
 		}
 	case f.counterAtRest():
 		h.Status = Absent
-		h.Sentence = fmt.Sprintf("%s producer ids were handed out in %s", count(f.counter.count), span(f.counter.seconds))
+		h.Sentence = fmt.Sprintf("%s producer ids were handed out in %s", phrase.Count(f.counter.count), phrase.SpanInWords(f.counter.seconds))
 	default:
 		h.Sentence = "neither batches nor the counter of producer ids could be seen"
 		h.Why = "READ on the topics, or IDEMPOTENT_WRITE for the counter, would tell"
@@ -104,7 +105,7 @@ func (f *findings) recreatedFound(h *Horseman, leaks []*topicFacts) {
 		h.Evidence = append(h.Evidence, Number{Name: "InitProducerId per Produce request", Value: ratio, Source: evidence.SourceMetrics, How: "totals since the brokers' start; a healthy cluster is at about 0"})
 	}
 	h.Status, h.Confidence = Found, confidence(direct, indirect)
-	h.Sentence = fmt.Sprintf("%s gets %s; each writes %s and lives %s (medians)", t.name, spliced(t.births, "new producers"), plural(t.batchesMedian, "batch", "batches"), span(t.lifeMedian))
+	h.Sentence = fmt.Sprintf("%s gets %s; each writes %s and lives %s (medians)", t.name, phrase.RateInWords(t.births, "new producers"), phrase.Plural(t.batchesMedian, "batch", "batches"), phrase.SpanInWords(t.lifeMedian))
 	if t.foreign*2 > t.newborn {
 		h.Why = "their ids were not handed out by this cluster: batches are copied here from another one, where these producers are made"
 	}
@@ -167,7 +168,7 @@ func (f *findings) idempotence() Horseman {
 	if len(f.ranked) > 0 {
 		of = "the suspect topics' batches"
 	}
-	h.Sentence = fmt.Sprintf("%s of %s carry a producer id", percent(part), of)
+	h.Sentence = fmt.Sprintf("%s of %s carry a producer id", phrase.Percent(part), of)
 	h.Evidence = []Number{{Name: "batches with a producer id", Value: part, Unit: "share", Source: evidence.SourceTails}}
 	switch {
 	case part >= idempotentFound:
@@ -187,9 +188,9 @@ func (f *findings) idempotence() Horseman {
 // longLife is H3.
 func (f *findings) longLife() Horseman {
 	h := Horseman{ID: "H3", Name: "long life", Status: NotChecked}
-	lives := fmt.Sprintf("an entry lives %s (%s)", span(f.life.Seconds), f.life.Key)
+	lives := fmt.Sprintf("an entry lives %s (%s)", phrase.SpanInWords(f.life.Seconds), f.life.Key)
 	if !f.life.read {
-		lives = fmt.Sprintf("an entry lives %s by default (%s; the configuration was not read)", span(f.life.Seconds), f.life.Key)
+		lives = fmt.Sprintf("an entry lives %s by default (%s; the configuration was not read)", phrase.SpanInWords(f.life.Seconds), f.life.Key)
 	}
 	h.Evidence = []Number{{Name: "state life", Value: f.life.Seconds, Unit: "s", Source: f.life.Source, How: f.life.Rule}}
 	switch {
@@ -203,7 +204,7 @@ func (f *findings) longLife() Horseman {
 	worst := &f.heap[0]
 	heapMax, guessed := f.judgedHeap(worst)
 	part := shareOf(math.Max(worst.Plateau, worst.Bytes), heapMax)
-	h.Sentence = fmt.Sprintf("%s; entries come to %s on broker %d, %s of a heap of %s", lives, bytesOf(math.Max(worst.Plateau, worst.Bytes)), worst.Broker, percent(part), bytesOf(heapMax))
+	h.Sentence = fmt.Sprintf("%s; entries come to %s on broker %d, %s of a heap of %s", lives, phrase.Bytes(math.Max(worst.Plateau, worst.Bytes)), worst.Broker, phrase.Percent(part), phrase.Bytes(heapMax))
 	if guessed {
 		h.Sentence += " (its size is a guess: --heap tells)"
 	}
@@ -247,7 +248,7 @@ func (f *findings) noStableID() Horseman {
 	}
 	// A newborn id that turns out to belong to a transactional id has a stable one after all.
 	part := share{math.Max(float64(newborn-rose-f.transactionsKnown()), 0), float64(newborn + stable)}.of()
-	h.Sentence = fmt.Sprintf("%s of the suspect topics' %s short-lived producers have no transactional id and an epoch of 0: nothing ties them to those before", percent(part), grouped(float64(newborn+stable)))
+	h.Sentence = fmt.Sprintf("%s of the suspect topics' %s short-lived producers have no transactional id and an epoch of 0: nothing ties them to those before", phrase.Percent(part), phrase.Exact(float64(newborn+stable)))
 	h.Evidence = []Number{{Name: "newborn without a stable id", Value: part, Unit: "share", Source: evidence.SourceTails}}
 	switch {
 	case part >= noStableFound:
@@ -311,7 +312,7 @@ func (f *findings) idChurn() Horseman {
 				prefix, most = name, t.Prefixes[name]
 			}
 		}
-		h.Status, h.Sentence = Absent, fmt.Sprintf("%s transactional ids, at most %s of one prefix", grouped(math.Max(float64(t.Listed), 0)), grouped(float64(most)))
+		h.Status, h.Sentence = Absent, fmt.Sprintf("%s transactional ids, at most %s of one prefix", phrase.Exact(math.Max(float64(t.Listed), 0)), phrase.Exact(float64(most)))
 		h.Evidence = []Number{{Name: "transactional ids of one prefix", Value: float64(most), Unit: "ids", Source: evidence.SourceTransactions, How: prefix}}
 	} else if len(f.topics) > 0 && churning == nil {
 		h.Status, h.Sentence = Absent, "no topic is written by transactional producers that are used once"
@@ -325,7 +326,7 @@ func (f *findings) idChurn() Horseman {
 		h.Sentence = fmt.Sprintf("%s is written by transactional producers in their first epoch, each used once", churning.name)
 	case most >= churnFound:
 		h.Status, h.Confidence = Half, Possible
-		h.Sentence = fmt.Sprintf("%s transactional ids begin with %q; whether each is used once was not seen", grouped(float64(most)), prefix)
+		h.Sentence = fmt.Sprintf("%s transactional ids begin with %q; whether each is used once was not seen", phrase.Exact(float64(most)), prefix)
 	}
 	return h
 }
@@ -356,7 +357,7 @@ func (f *findings) immortal() Horseman {
 		h.Status, h.Confidence = Found, confidence(min(int(batches), 1)+min(int(held), 1), 0)
 		h.Sentence = fmt.Sprintf("%s: records are dated up to %s; their producers are not forgotten before that", topic, momentOf(float64(latest)).Format("2 Jan 2006"))
 		if held > 0 {
-			h.Sentence += fmt.Sprintf(" (%s of them in memory)", grouped(float64(held)))
+			h.Sentence += fmt.Sprintf(" (%s of them in memory)", phrase.Exact(float64(held)))
 		}
 		h.Evidence = []Number{{Name: "batches dated over an hour ahead", Value: float64(batches), Source: evidence.SourceTails}, {Name: "live producers with such a date", Value: float64(held), Source: evidence.SourceSets}}
 	case len(f.topics) > 0 || len(f.sets) > 0:

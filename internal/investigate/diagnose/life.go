@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // The configuration keys that decide how long an entry lives, and how many there may be.
@@ -69,7 +70,7 @@ func kafkaLife(v releases, brokers []evidence.Broker, key string, byDefault time
 		l.Seconds, l.Source = value.number/1000, fmt.Sprintf("%s: %s of broker %d (%s)", evidence.SourceConfigs, key, value.broker, value.source)
 	} else {
 		l.Source = fmt.Sprintf("default of %s in Kafka %s; the configuration was not read", key, v)
-		key = fmt.Sprintf("%s, by default %s (the configuration was not read)", key, span(l.Seconds))
+		key = fmt.Sprintf("%s, by default %s (the configuration was not read)", key, phrase.SpanInWords(l.Seconds))
 	}
 	switch {
 	case l.Dynamic:
@@ -99,7 +100,7 @@ func redpandaLife(brokers []evidence.Broker) life {
 		}
 	}
 	if !l.read {
-		l.Rule += fmt.Sprintf("; by default %s (the configuration was not read)", span(l.Seconds))
+		l.Rule += fmt.Sprintf("; by default %s (the configuration was not read)", phrase.SpanInWords(l.Seconds))
 	}
 	if v := valueOf(brokers, keyRedpandaProducers); v.found && v.number < 1e15 {
 		l.entriesMax = int64(v.number)

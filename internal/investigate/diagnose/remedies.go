@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // The kinds of remedies, in the order of doing.
@@ -204,7 +205,7 @@ func (t *treatment) useless() []Remedy {
 	add := func(id, title, why string) {
 		out = append(out, Remedy{ID: id, Kind: kindUseless, Title: title, Why: why})
 	}
-	stay := span(t.life.Seconds + checkInterval.Seconds())
+	stay := phrase.SpanInWords(t.life.Seconds + checkInterval.Seconds())
 	if !t.kafka() {
 		if t.s.Cluster.Vendor == evidence.VendorRedpanda {
 			add("R0-trim", "deleting records or lowering retention", "entries go by their own time and number, not with the data")
@@ -216,7 +217,7 @@ func (t *treatment) useless() []Remedy {
 	}
 	add("R0-restart", "restarting brokers, or deleting their .snapshot files", "entries are written to snapshots and read again at the start; without a snapshot the log is replayed, which also revives those that had expired")
 	if h := t.v.Worst; h != nil && h.HeapMax > 0 && h.UntilFull > 0 {
-		add("R0-heap", "more heap", fmt.Sprintf("it moves the date: broker %d is full in %s, with twice the heap in %s", h.Broker, span(h.UntilFull), span(t.withTwiceTheHeap(h))))
+		add("R0-heap", "more heap", fmt.Sprintf("it moves the date: broker %d is full in %s, with twice the heap in %s", h.Broker, phrase.SpanInWords(h.UntilFull), phrase.SpanInWords(t.withTwiceTheHeap(h))))
 	} else {
 		add("R0-heap", "more heap", "it moves the date; the leak fills that too, and a larger heap makes the pauses longer")
 	}
@@ -226,7 +227,7 @@ func (t *treatment) useless() []Remedy {
 		wait := "shorten " + t.life.Key + " as well, or wait"
 		if target >= now {
 			wait = "wait for that"
-			add("R0-expiration", "a shorter "+t.life.Key, fmt.Sprintf("it is already %s; below %s a batch that is sent again may be stored twice", span(now.Seconds()), span(least.Seconds())))
+			add("R0-expiration", "a shorter "+t.life.Key, fmt.Sprintf("it is already %s; below %s a batch that is sent again may be stored twice", phrase.SpanInWords(now.Seconds()), phrase.SpanInWords(least.Seconds())))
 		}
 		add("R0-client", "repairing the client and waiting for the memory at once", fmt.Sprintf("it ends the growth; what is there stays for %s after its last write: %s", stay, wait))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"ottla/internal/investigate/evidence"
 	"ottla/internal/investigate/explain"
+	"ottla/internal/investigate/phrase"
 )
 
 // culprit is who leaks, as far as is known. Empty: not known.
@@ -166,7 +167,7 @@ func (t *treatment) deny(c culprit) []Remedy {
 		Command: strings.Join(add, "\n"), Undo: strings.Join(remove, "\n"),
 		Risk:  "the application gets TOPIC_AUTHORIZATION_FAILED, and what it wants to write is lost unless it keeps it",
 		Check: "births are back to what they were: " + t.ottla(""),
-		Why:   fmt.Sprintf("broker %d's heap is full in %s", h.Broker, span(h.UntilFull)),
+		Why:   fmt.Sprintf("broker %d's heap is full in %s", h.Broker, phrase.SpanInWords(h.UntilFull)),
 	}}
 }
 
@@ -197,7 +198,7 @@ func (t *treatment) reuse(c culprit, library string) Remedy {
 	}
 	if len(t.topics) > 0 {
 		w := t.topics[0]
-		r.Why = fmt.Sprintf("in %s half of the producers write at most %s and live at most %s; ", w.Name, batchesOf(w.BatchesMedian), lifetime(w.LifeMedian))
+		r.Why = fmt.Sprintf("in %s half of the producers write at most %s and live at most %s; ", w.Name, phrase.Plural(w.BatchesMedian, "batch", "batches"), lifetime(w.LifeMedian))
 	}
 	r.Why += "producers are made to be shared by threads, in every library"
 	if library == "" {
@@ -235,16 +236,9 @@ func (t *treatment) pool(library string) Remedy {
 	return r
 }
 
-func batchesOf(n float64) string {
-	if s := count(n); s != "1" {
-		return s + " batches"
-	}
-	return "1 batch"
-}
-
 func lifetime(seconds float64) string {
 	if seconds < 1 {
 		return "a second"
 	}
-	return span(seconds)
+	return phrase.SpanInWords(seconds)
 }

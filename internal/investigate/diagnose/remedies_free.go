@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 const (
@@ -58,14 +59,14 @@ func (t *treatment) shorten() []Remedy {
 	setting := fmt.Sprintf("%s=%d", t.life.Key, target.Milliseconds())
 	r := Remedy{
 		ID: "R1-expiration", Kind: kindFree,
-		Title: fmt.Sprintf("let idle producers go after %s instead of %s, without a restart; %s within 10 minutes after that", span(target.Seconds()), span(now.Seconds()), t.effect(target)),
-		Risk:  fmt.Sprintf("a producer that is idle for longer is forgotten: if it then sends an old batch again, that is stored twice. So keep it above the delivery.timeout.ms of every application (default %s)", span(deliveryTimeout.Seconds())),
+		Title: fmt.Sprintf("let idle producers go after %s instead of %s, without a restart; %s within 10 minutes after that", phrase.SpanInWords(target.Seconds()), phrase.SpanInWords(now.Seconds()), t.effect(target)),
+		Risk:  fmt.Sprintf("a producer that is idle for longer is forgotten: if it then sends an old batch again, that is stored twice. So keep it above the delivery.timeout.ms of every application (default %s)", phrase.SpanInWords(deliveryTimeout.Seconds())),
 		Why:   t.plateau(target),
 		Check: t.ottla("--verify-fix before.json.gz") + " (with the scan that was recorded before: --record before.json.gz)",
 	}
 	if !t.life.Dynamic {
 		r.ID = "R1-transactional"
-		r.Title = fmt.Sprintf("let idle producers go after %s instead of %s: this line in every broker's server.properties, then a rolling restart; %s", span(target.Seconds()), span(now.Seconds()), t.effect(target))
+		r.Title = fmt.Sprintf("let idle producers go after %s instead of %s: this line in every broker's server.properties, then a rolling restart; %s", phrase.SpanInWords(target.Seconds()), phrase.SpanInWords(now.Seconds()), t.effect(target))
 		r.Risk = "transactional ids that are idle for longer are forgotten too, and their producers have to be made anew (InvalidPidMappingException); " + r.Risk
 		r.Command = setting
 		r.Undo = "the old value, and another rolling restart"
@@ -185,9 +186,9 @@ func (t *treatment) effect(target time.Duration) string {
 		return "entries fall"
 	}
 	bytes := h.PerSecond * (target + checkInterval).Seconds() * h.EntryBytes
-	s := "entries fall to " + bytesOf(bytes)
+	s := "entries fall to " + phrase.Bytes(bytes)
 	if h.HeapMax > 0 {
-		s += fmt.Sprintf(", %s of broker %d's heap,", percent(bytes/h.HeapMax), h.Broker)
+		s += fmt.Sprintf(", %s of broker %d's heap,", phrase.Percent(bytes/h.HeapMax), h.Broker)
 	}
 	return s
 }
@@ -199,9 +200,9 @@ func (t *treatment) plateau(target time.Duration) string {
 		return ""
 	}
 	bytes := h.PerSecond * (target + checkInterval).Seconds() * h.EntryBytes
-	s := fmt.Sprintf("broker %d then holds %s of leaked entries instead of %s", h.Broker, bytesOf(bytes), bytesOf(h.Plateau))
+	s := fmt.Sprintf("broker %d then holds %s of leaked entries instead of %s", h.Broker, phrase.Bytes(bytes), phrase.Bytes(h.Plateau))
 	if h.HeapMax > 0 {
-		s += ", " + percent(bytes/h.HeapMax) + " of its heap"
+		s += ", " + phrase.Percent(bytes/h.HeapMax) + " of its heap"
 		if bytes > shareFound*h.HeapMax {
 			s += ", which is still too much: throttle as well"
 		}
@@ -280,7 +281,7 @@ func (t *treatment) offsets() (list []trimOffset, left, unable int) {
 func (t *treatment) redpanda() []Remedy {
 	const few = 10_000
 	out := []Remedy{{
-		ID: "R1-redpanda", Kind: kindFree, Title: fmt.Sprintf("remember at most %s producers on each core; the longest idle ones go at once, without a restart", count(few)),
+		ID: "R1-redpanda", Kind: kindFree, Title: fmt.Sprintf("remember at most %s producers on each core; the longest idle ones go at once, without a restart", phrase.Count(few)),
 		Command: fmt.Sprintf("rpk cluster config set %s %d", keyRedpandaProducers, few),
 		Risk:    "a live producer that is among the longest idle ones gets an out-of-order error at its next batch: set it well above the number of producers that are meant to live, by core",
 		Undo:    t.redpandaUndo(),
@@ -288,7 +289,7 @@ func (t *treatment) redpanda() []Remedy {
 	}}
 	if target := 2 * time.Hour; t.life.Seconds > target.Seconds() {
 		out = append(out, Remedy{
-			ID: "R1-redpanda-time", Kind: kindFree, Title: fmt.Sprintf("or: let idle producers go after %s instead of %s, without a restart", span(target.Seconds()), span(t.life.Seconds)),
+			ID: "R1-redpanda-time", Kind: kindFree, Title: fmt.Sprintf("or: let idle producers go after %s instead of %s, without a restart", phrase.SpanInWords(target.Seconds()), phrase.SpanInWords(t.life.Seconds)),
 			Command: fmt.Sprintf("rpk cluster config set %s %d", keyRedpandaExpiration, target.Milliseconds()),
 			Risk:    "transactional ids that are idle for longer are forgotten too",
 			Undo:    fmt.Sprintf("rpk cluster config set %s %.0f", keyRedpandaExpiration, t.life.Seconds*1000),

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 const detailsMax = 3
@@ -37,14 +38,14 @@ func (f *findings) sentence(v *Verdict) (string, []string) {
 		details = append(details, "Topics that began since: "+strings.Join(v.Onset.NewTopics[:min(len(v.Onset.NewTopics), 3)], ", ")+".")
 	}
 	if len(v.Suspects) > 0 && v.Worst != nil && v.Worst.BombBytes > 2*math.Max(v.Worst.Plateau, 64<<20) {
-		details = append(details, fmt.Sprintf("Moving %s to another broker brings back every producer in its log at once: %s of heap.", v.Worst.BombTopic, bytesOf(v.Worst.BombBytes)))
+		details = append(details, fmt.Sprintf("Moving %s to another broker brings back every producer in its log at once: %s of heap.", v.Worst.BombTopic, phrase.Bytes(v.Worst.BombBytes)))
 	}
 	return first, details[:min(len(details), detailsMax)]
 }
 
 func (f *findings) leakWords(v *Verdict) string {
 	if len(v.Suspects) == 0 {
-		return "new producers are made at " + rate(v.Births.PerSecond)
+		return "new producers are made at " + phrase.RateInWords(v.Births.PerSecond, "")
 	}
 	t := &v.Suspects[0]
 	what := "new producers"
@@ -52,17 +53,11 @@ func (f *findings) leakWords(v *Verdict) string {
 		what = "new transactional producers"
 	}
 	perSecond := t.BirthsPerSecond
-	words := strings.TrimSpace(fmt.Sprintf("%s gets %s %s", t.Name, spliced(perSecond, what), f.since(v)))
+	words := strings.TrimSpace(fmt.Sprintf("%s gets %s %s", t.Name, phrase.RateInWords(perSecond, what), f.since(v)))
 	if first := f.ranked[0]; first.foreign*2 > first.newborn {
 		words += ", made on another cluster and copied here"
 	}
 	return words
-}
-
-// spliced puts what is counted before the unit of time: "38 new producers a second".
-func spliced(perSecond float64, what string) string {
-	number, unit, _ := strings.Cut(rate(perSecond), " a")
-	return number + " " + what + " a" + unit
 }
 
 func (f *findings) since(v *Verdict) string {
@@ -73,16 +68,7 @@ func (f *findings) since(v *Verdict) string {
 		return ""
 	}
 	off := math.Max(v.Onset.Latest.Sub(v.Onset.At).Seconds(), v.Onset.At.Sub(v.Onset.Earliest).Seconds())
-	return fmt.Sprintf("since %s (+-%s)", moment(v.Onset.At, v.At), short(off))
-}
-
-// short is a span with the unit abbreviated, for brackets.
-func short(seconds float64) string {
-	s := span(seconds)
-	for _, r := range [][2]string{{" minutes", " min"}, {" minute", " min"}, {" seconds", " s"}, {" second", " s"}, {" hours", " h"}, {" hour", " h"}, {" days", " d"}, {" day", " d"}} {
-		s = strings.Replace(s, r[0], r[1], 1)
-	}
-	return s
+	return fmt.Sprintf("since %s (+-%s)", moment(v.Onset.At, v.At), phrase.Span(off))
 }
 
 func (f *findings) heapWords(v *Verdict) string {
@@ -99,17 +85,17 @@ func (f *findings) heapWords(v *Verdict) string {
 			}
 		}
 	}
-	heap := fmt.Sprintf("broker heap of %s", bytesOf(heapMax))
+	heap := fmt.Sprintf("broker heap of %s", phrase.Bytes(heapMax))
 	if guessed {
-		heap = fmt.Sprintf("a broker heap of %s (a guess)", bytesOf(heapMax))
+		heap = fmt.Sprintf("a broker heap of %s (a guess)", phrase.Bytes(heapMax))
 	}
 	switch {
 	case until == 0:
 		return heap + " is full now"
 	case until > 0:
-		return heap + " is full in " + span(until)
+		return heap + " is full in " + phrase.SpanInWords(until)
 	}
-	return fmt.Sprintf("producer state comes to %s, %s of %s", bytesOf(math.Max(w.Plateau, w.Bytes)), percent(shareOf(math.Max(w.Plateau, w.Bytes), heapMax)), heap)
+	return fmt.Sprintf("producer state comes to %s, %s of %s", phrase.Bytes(math.Max(w.Plateau, w.Bytes)), phrase.Percent(shareOf(math.Max(w.Plateau, w.Bytes), heapMax)), heap)
 }
 
 func (f *findings) armedWords(v *Verdict) string {
@@ -148,9 +134,9 @@ func (f *findings) healthyWords(v *Verdict) string {
 	words := "no topic keeps getting new producers"
 	if f.counter.known && f.births.Source == evidence.SourceCounter {
 		if f.counter.count < 1 {
-			words += fmt.Sprintf(", and not one producer id was handed out in %s", span(f.counter.seconds))
+			words += fmt.Sprintf(", and not one producer id was handed out in %s", phrase.SpanInWords(f.counter.seconds))
 		} else {
-			words += fmt.Sprintf(", and %s producer ids were handed out in %s", count(f.counter.count), span(f.counter.seconds))
+			words += fmt.Sprintf(", and %s producer ids were handed out in %s", phrase.Count(f.counter.count), phrase.SpanInWords(f.counter.seconds))
 		}
 	}
 	if len(f.topics) == 0 {
@@ -181,9 +167,9 @@ func (f *findings) blindWords(v *Verdict) string {
 
 func (f *findings) explainedWords(v *Verdict) string {
 	if len(v.Suspects) == 1 {
-		return fmt.Sprintf("%s explains %s of the producers that the cluster makes.", v.Suspects[0].Name, percent(v.Explained))
+		return fmt.Sprintf("%s explains %s of the producers that the cluster makes.", v.Suspects[0].Name, phrase.Percent(v.Explained))
 	}
-	return fmt.Sprintf("%s explains %s of the producers that the cluster makes, all %d suspects %s.", v.Suspects[0].Name, percent(v.Suspects[0].Explains), len(v.Suspects), percent(v.Explained))
+	return fmt.Sprintf("%s explains %s of the producers that the cluster makes, all %d suspects %s.", v.Suspects[0].Name, phrase.Percent(v.Suspects[0].Explains), len(v.Suspects), phrase.Percent(v.Explained))
 }
 
 func (f *findings) whoWords(v *Verdict) string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // suspectsOfTopicMax is the longest list of applications named for one topic.
@@ -156,7 +157,7 @@ func (f *findings) byAttribution(t *topicFacts) []Suspect {
 	for _, l := range lines {
 		part := float64(l.inits) / total
 		s := Suspect{What: l.what, Name: l.name, Confidence: Possible, Source: evidence.SourceLogs}
-		s.Why = fmt.Sprintf("asked for %s producer ids (%s of all) and produced %s times, by %s", grouped(float64(l.inits)), percent(part), grouped(math.Max(float64(l.produces), 0)), l.from)
+		s.Why = fmt.Sprintf("asked for %s producer ids (%s of all) and produced %s times, by %s", phrase.Exact(float64(l.inits)), phrase.Percent(part), phrase.Exact(math.Max(float64(l.produces), 0)), l.from)
 		if l.direct || part >= 0.5 {
 			s.Confidence = Likely
 		}

@@ -14,6 +14,7 @@ import (
 
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -45,11 +46,11 @@ func (r *Row) line() line {
 	if r.TopTopic != "" {
 		l.Topic = report.Clean(r.TopTopic)
 		if r.TopExplains > 0 {
-			l.Topic += " " + report.Percent(min(r.TopExplains, 1))
+			l.Topic += " " + phrase.Percent(min(r.TopExplains, 1))
 		}
 	}
 	if r.HeapShare >= 0 {
-		l.Heap = about(r.HeapAssumed) + report.Percent(r.HeapShare)
+		l.Heap = about(r.HeapAssumed) + phrase.Percent(r.HeapShare)
 	}
 	return l
 }
@@ -66,9 +67,9 @@ func (r *Row) birthWords() string {
 	case !r.BirthsKnown:
 		return "?"
 	case r.Asked == LevelSweep:
-		return report.Count(r.BirthsPerSecond*secondsPerDay) + "/day"
+		return phrase.Count(r.BirthsPerSecond*secondsPerDay) + "/day"
 	}
-	return report.Rate(r.BirthsPerSecond)
+	return phrase.Rate(r.BirthsPerSecond)
 }
 
 func (r *Row) untilWords() string {
@@ -78,7 +79,7 @@ func (r *Row) untilWords() string {
 	case Unknown:
 		return "?"
 	}
-	return about(r.HeapAssumed) + report.Seconds(r.UntilFull)
+	return about(r.HeapAssumed) + phrase.Span(r.UntilFull)
 }
 
 func (r *Row) changeWords() string {
@@ -94,7 +95,7 @@ func (r *Row) note() string {
 	case r.Asked == LevelSweep && r.Level == diagnose.Armed:
 		return "ask at level 1, or with --escalate"
 	case r.Resumed:
-		return "as of " + report.Clock(r.At)
+		return "as of " + phrase.Clock(r.At)
 	case r.Escalated:
 		return "escalated"
 	}
@@ -171,7 +172,7 @@ func Terminal(w io.Writer, r *Report, colour bool) error {
 // Markdown prints the report for a ticket or a chat.
 func Markdown(w io.Writer, r *Report) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "**%s** (%s)\n\n", markdownCell(r.Sentence), report.Clock(r.At))
+	fmt.Fprintf(out, "**%s** (%s)\n\n", markdownCell(r.Sentence), phrase.Clock(r.At))
 	head := slices.Clone(heading)
 	head[len(head)-1] = "WHY"
 	fmt.Fprintf(out, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
@@ -206,7 +207,7 @@ func HTML(w io.Writer, r *Report) error {
 		Report *Report
 		When   string
 		Lines  []line
-	}{r, report.Clock(r.At), nil}
+	}{r, phrase.Clock(r.At), nil}
 	for i := range r.Rows {
 		page.Lines = append(page.Lines, r.Rows[i].line())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // A chart is an SVG element of a fixed coordinate space that scales with the page. Colours are CSS classes, so that dark and light
@@ -74,10 +75,10 @@ func short(n float64) string {
 		name string
 	}{{1e9, " G"}, {1e6, " M"}, {1e3, " k"}} {
 		if n >= u.size {
-			return significant(n/u.size) + u.name
+			return phrase.Significant(n/u.size) + u.name
 		}
 	}
-	return significant(n)
+	return phrase.Significant(n)
 }
 
 // round125 is the least of 1, 2, 5 times a power of ten that is at least v.
@@ -143,7 +144,7 @@ func clockChart(o *diagnose.Onset) template.HTML {
 		if at > chartWidth/2 {
 			anchor, shift = "end", -6
 		}
-		s.text("label", anchor, at+shift, top+12, "onset "+Clock(o.At))
+		s.text("label", anchor, at+shift, top+12, "onset "+phrase.Clock(o.At))
 	}
 	points := make([][2]float64, len(o.Curve))
 	for i, p := range o.Curve {
@@ -174,10 +175,10 @@ func heapChart(h *diagnose.Heap, now time.Time, life float64) template.HTML {
 	unit := math.Pow(1024, math.Floor(math.Log(most)/math.Log(1024)))
 	step := round125(most/unit/ticks) * unit
 	from := seconds(now)
-	x, y := s.axes(from, from+horizon, math.Ceil(most/step)*step, Bytes, step)
+	x, y := s.axes(from, from+horizon, math.Ceil(most/step)*step, phrase.Bytes, step)
 	if h.HeapMax > 0 {
 		s.line("limit", left, y.of(h.HeapMax), chartWidth-right, y.of(h.HeapMax))
-		s.text("label", "start", left+6, y.of(h.HeapMax)-5, "-Xmx "+Bytes(h.HeapMax))
+		s.text("label", "start", left+6, y.of(h.HeapMax)-5, "-Xmx "+phrase.Bytes(h.HeapMax))
 	}
 	until := math.Max(0, (h.Plateau-h.Bytes)/rate)
 	s.polyline("curve", [][2]float64{{x.of(from), y.of(h.Bytes)}, {x.of(from + until), y.of(h.Plateau)}, {x.of(from + horizon), y.of(h.Plateau)}})
@@ -188,7 +189,7 @@ func heapChart(h *diagnose.Heap, now time.Time, life float64) template.HTML {
 		if at > chartWidth/2 {
 			anchor, shift = "end", -6
 		}
-		s.text("label", anchor, at+shift, chartHeight-bottom-8, "full "+Clock(now.Add(time.Duration(h.UntilFull)*time.Second)))
+		s.text("label", anchor, at+shift, chartHeight-bottom-8, "full "+phrase.Clock(now.Add(time.Duration(h.UntilFull)*time.Second)))
 	}
 	return s.end()
 }
@@ -203,13 +204,13 @@ func topicChart(topics []diagnose.Topic) template.HTML {
 		}
 		names, shares = append(names, topics[i].Name), append(shares, topics[i].HeapShare)
 	}
-	return bars("Share of the leaked heap, by topic", names, shares, Percent)
+	return bars("Share of the leaked heap, by topic", names, shares, phrase.Percent)
 }
 
 var lifeClasses = func() []string {
 	out := make([]string, 0, len(evidence.AgeLimits)+1)
 	for _, l := range evidence.AgeLimits {
-		out = append(out, "< "+Seconds(l.Seconds()))
+		out = append(out, "< "+phrase.Span(l.Seconds()))
 	}
 	return append(out, "longer")
 }()
@@ -228,7 +229,7 @@ func lifeChart(topics []diagnose.Topic) template.HTML {
 	if sum == 0 {
 		return ""
 	}
-	return bars("Lives of the producers of "+topics[0].Name, lifeClasses, values, Count)
+	return bars("Lives of the producers of "+topics[0].Name, lifeClasses, values, phrase.Count)
 }
 
 func bars(title string, names []string, values []float64, label func(float64) string) template.HTML {
@@ -251,3 +252,5 @@ func bars(title string, names []string, values []float64, label func(float64) st
 	}
 	return s.end()
 }
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/phrase"
 )
 
 //go:embed page.html
@@ -49,7 +50,7 @@ func HTML(w io.Writer, v *diagnose.Verdict) error {
 
 func newPage(v *diagnose.Verdict) *page {
 	p := &page{
-		V: v, Level: string(v.Level), Sentence: Sentence(v), Name: Clean(or(v.Cluster.ID, strings.Join(v.Bootstrap, ","))), When: Clock(v.At),
+		V: v, Level: string(v.Level), Sentence: Sentence(v), Name: Clean(or(v.Cluster.ID, strings.Join(v.Bootstrap, ","))), When: phrase.Clock(v.At),
 		Scope:       fmt.Sprintf("%s %s, %s, %s, %s", v.Cluster.Vendor, v.Version, plural(v.Brokers, "broker"), plural(v.Topics, "topic"), plural(v.Partitions, "partition")),
 		Facts:       [][2]string{{"Births", birthsLine(&v.Births)}, {"Onset", onsetLine(&v.Onset)}, {"An entry", lifeLine(&v.Life)}},
 		SuspectHead: suspectHead, Suspects: suspectRows(v), Ledger: ledgerRows(v),

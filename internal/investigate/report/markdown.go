@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ottla/internal/investigate/diagnose"
+	"ottla/internal/investigate/phrase"
 )
 
 // Markdown prints the verdict for a ticket: everything that Terminal prints, with its ledger, in GitHub's dialect.
@@ -18,7 +19,7 @@ func Markdown(w io.Writer, v *diagnose.Verdict) error {
 	}
 	m.table([]string{"", ""}, [][]string{
 		{"cluster", fmt.Sprintf("%s (%s %s)", or(v.Cluster.ID, strings.Join(v.Bootstrap, ",")), v.Cluster.Vendor, v.Version)},
-		{"scanned", fmt.Sprintf("%s by %s: %s, %s, %s", Clock(v.At), v.Tool, plural(v.Brokers, "broker"), plural(v.Topics, "topic"), plural(v.Partitions, "partition"))},
+		{"scanned", fmt.Sprintf("%s by %s: %s, %s, %s", phrase.Clock(v.At), v.Tool, plural(v.Brokers, "broker"), plural(v.Topics, "topic"), plural(v.Partitions, "partition"))},
 		{"births", birthsLine(&v.Births)}, {"onset", onsetLine(&v.Onset)}, {"an entry", lifeLine(&v.Life)},
 	})
 	m.section("Findings", []string{"rule", "state", "confidence", "what was seen"}, horsemanRows(v))

@@ -9,6 +9,7 @@ import (
 
 	"ottla/internal/investigate/diagnose"
 	"ottla/internal/investigate/evidence"
+	"ottla/internal/investigate/phrase"
 )
 
 // Style says how a terminal wants it.
@@ -68,9 +69,9 @@ func birthsLine(b *diagnose.Births) string {
 	if !b.Known {
 		return "not known: " + or(b.How, "no source told")
 	}
-	s := fmt.Sprintf("%s new producers (%s)", RateWithin(b.PerSecond, b.Error), b.Source)
+	s := fmt.Sprintf("%s new producers (%s)", phrase.RateWithin(b.PerSecond, b.Error), b.Source)
 	if b.Ever >= 0 {
-		s += fmt.Sprintf("; about %s ever made", Count(float64(b.Ever)))
+		s += fmt.Sprintf("; about %s ever made", phrase.Count(float64(b.Ever)))
 	}
 	return s
 }
@@ -79,11 +80,11 @@ func onsetLine(o *diagnose.Onset) string {
 	if !o.Known {
 		return "not known: " + or(o.Why, "the history of producer ids was not read")
 	}
-	clock := Clock
+	clock := phrase.Clock
 	if o.Latest.Sub(o.Earliest) < 5*time.Minute {
-		clock = clockSeconds
+		clock = phrase.ClockSeconds
 	}
-	s := fmt.Sprintf("%s, between %s and %s; %s before, %s since", clock(o.At), clock(o.Earliest), clock(o.Latest), Rate(o.Before), Rate(o.After))
+	s := fmt.Sprintf("%s, between %s and %s; %s before, %s since", clock(o.At), clock(o.Earliest), clock(o.Latest), phrase.Rate(o.Before), phrase.Rate(o.After))
 	if len(o.NewTopics) > 0 {
 		s += "; topics that are new since: " + strings.Join(o.NewTopics, ", ")
 	}
@@ -97,7 +98,7 @@ func lifeLine(l *diagnose.StateLife) string {
 	if l.Rule == "" {
 		return "lives for a time that is not known"
 	}
-	s := fmt.Sprintf("lives %s: %s", Seconds(l.Seconds), l.Rule)
+	s := fmt.Sprintf("lives %s: %s", phrase.Span(l.Seconds), l.Rule)
 	if l.Key != "" {
 		how := "static"
 		if l.Dynamic {
@@ -109,19 +110,19 @@ func lifeLine(l *diagnose.StateLife) string {
 }
 
 func heapLine(h *diagnose.Heap) string {
-	entries := Count(float64(h.Entries))
+	entries := phrase.Count(float64(h.Entries))
 	if h.EntriesBound {
 		entries = "at most " + entries
 	}
-	s := fmt.Sprintf("broker %d: %s entries of %.0f bytes, %s now; %s when it stops growing", h.Broker, entries, h.EntryBytes, Bytes(h.Bytes), Bytes(h.Plateau))
+	s := fmt.Sprintf("broker %d: %s entries of %.0f bytes, %s now; %s when it stops growing", h.Broker, entries, h.EntryBytes, phrase.Bytes(h.Bytes), phrase.Bytes(h.Plateau))
 	if h.HeapMax <= 0 {
 		return s + " (how large the heap is, no protocol tells: --heap)"
 	}
-	s += fmt.Sprintf(" = %s of %s", Percent(h.Share), Bytes(h.HeapMax))
+	s += fmt.Sprintf(" = %s of %s", phrase.Percent(h.Share), phrase.Bytes(h.HeapMax))
 	if h.UntilFull < 0 {
 		return s + "; it fits"
 	}
-	return s + "; full in " + Seconds(h.UntilFull)
+	return s + "; full in " + phrase.Span(h.UntilFull)
 }
 
 func horsemen(p *Printer, v *diagnose.Verdict) {
@@ -149,7 +150,7 @@ func suspects(p *Printer, v *diagnose.Verdict) {
 	}
 	title := "Suspects"
 	if v.Explained >= 0 {
-		title += fmt.Sprintf(": they explain %s of all births", Percent(v.Explained))
+		title += fmt.Sprintf(": they explain %s of all births", phrase.Percent(v.Explained))
 	}
 	p.Section(title)
 	p.Table(suspectHead, suspectRows(v))
@@ -170,13 +171,13 @@ func suspectRows(v *diagnose.Verdict) [][]string {
 		live := "?"
 		switch {
 		case t.Live >= 0:
-			live = Count(float64(t.Live))
+			live = phrase.Count(float64(t.Live))
 		case t.LiveBound >= 0:
-			live = "≤ " + Count(float64(t.LiveBound))
+			live = "≤ " + phrase.Count(float64(t.LiveBound))
 		}
 		rows = append(rows, []string{
-			t.Name, Rate(t.BirthsPerSecond), Percent(t.Explains), fmt.Sprintf("%s of %d", Percent(t.NewbornShare), t.Producers),
-			significant(t.BatchesMedian), "≥ " + Seconds(t.LifeMedian), live, Percent(t.HeapShare),
+			t.Name, phrase.Rate(t.BirthsPerSecond), phrase.Percent(t.Explains), fmt.Sprintf("%s of %s", phrase.Percent(t.NewbornShare), phrase.Exact(float64(t.Producers))),
+			phrase.Significant(t.BatchesMedian), "≥ " + phrase.Span(t.LifeMedian), live, phrase.Percent(t.HeapShare),
 		})
 	}
 	return rows
@@ -203,15 +204,15 @@ func sizeRows(h *diagnose.Heap) [][]string {
 	for _, z := range h.Sizes {
 		full := "never, it fits"
 		if z.UntilFull >= 0 {
-			full = Seconds(z.UntilFull)
+			full = phrase.Span(z.UntilFull)
 		}
-		rows = append(rows, []string{Bytes(z.HeapMax), Percent(z.Share), full})
+		rows = append(rows, []string{phrase.Bytes(z.HeapMax), phrase.Percent(z.Share), full})
 	}
 	return rows
 }
 
 func bombLine(h *diagnose.Heap) string {
-	return fmt.Sprintf("reassignment bomb: replaying %s (a new replica, a reassignment, a recovery without snapshot) puts %s on a heap at once", h.BombTopic, Bytes(h.BombBytes))
+	return fmt.Sprintf("reassignment bomb: replaying %s (a new replica, a reassignment, a recovery without snapshot) puts %s on a heap at once", h.BombTopic, phrase.Bytes(h.BombBytes))
 }
 
 // differential prints the other causes: in short only those that may be one, the rest by name.
@@ -328,18 +329,18 @@ func numberText(n diagnose.Number) string {
 	print := func(v float64) string {
 		switch n.Unit {
 		case "bytes":
-			return Bytes(v)
+			return phrase.Bytes(v)
 		case "s":
-			return Seconds(v)
+			return phrase.Span(v)
 		case "share":
-			return Percent(v)
+			return phrase.Percent(v)
 		case "":
-			return Count(v)
+			return phrase.Count(v)
 		}
-		return Count(v) + " " + n.Unit
+		return phrase.Count(v) + " " + n.Unit
 	}
 	if n.Unit == "/s" {
-		return RateWithin(n.Value, n.Error)
+		return phrase.RateWithin(n.Value, n.Error)
 	}
 	if n.Error > 0 {
 		return print(n.Value) + " ± " + print(n.Error)
