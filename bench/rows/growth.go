@@ -1,0 +1,101 @@
+package rows
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"ottla/bench/bed"
+	"ottla/bench/results"
+)
+
+// growthMax bounds one run of Go's benchmarks: filling ten million entries takes half a minute.
+const growthMax = 5 * time.Minute
+
+// Growth is whether the cost of an operation grows with what there is already.
+func Growth() []Section {
+	return []Section{{
+		Section: results.Section{
+			Name: "growth", Title: "Time of an operation by entries", Row: "entries",
+			About: "`OTTLA_GROWTH_ENTRIES=10000000 go test -run '^$' -bench 'Growth$' -benchtime 5000x ./internal/pidstore`: the producer store of Ottla alone, one thread, with the default budget of 32 MiB, on the real file system; " +
+				"what an operation puts off until later is counted. A retry of a producer of any age is a look-up in memory as long as all fit, else one read of a block from the page cache.",
+			Metrics: []results.Metric{
+				metric("append-new", "append of a new producer", "µs", results.Flat),
+				metric("append-known", "append of a known one", "µs", results.Flat),
+				metric("retry-recent", "look-up, recent", "µs", results.Flat),
+				metric("retry-any", "look-up, any age", "µs", results.Flat),
+			},
+			Chart: results.Chart{Kind: "lines", Metric: []string{"append-new", "append-known", "retry-recent", "retry-any"}, XTitle: "entries", LogX: true},
+		},
+		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
+			entries := "OTTLA_GROWTH_ENTRIES=" + strconv.FormatInt(p.scaled(10_000_000, 100_000), 10)
+			return runGrowth(ctx, "growth", []string{"-bench", "Growth$", "-benchtime", "5000x", "ottla/internal/pidstore"}, entries, record)
+		},
+	}, {
+		Section: results.Section{
+			Name: "growth-partitions", Title: "Time of an append by partitions", Row: "partitions",
+			About: "`go test -run '^$' -bench GrowthPartitions -benchtime 20000x ./internal/broker`: one batch of one record after the other through Ottla's broker, acks=1, one thread, over a disk in memory, " +
+				"by one idempotent producer that writes to one partition after the other.",
+			Metrics: []results.Metric{metric("append", "append", "µs", results.Flat)},
+			Chart:   results.Chart{Kind: "lines", Metric: []string{"append"}, XTitle: "partitions", LogX: true},
+		},
+		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
+			return runGrowth(ctx, "growth-partitions", []string{"-bench", "GrowthPartitions", "-benchtime", "20000x", "ottla/internal/broker"}, "", record)
+		},
+	}}
+}
+
+func runGrowth(ctx context.Context, section string, args []string, env string, record func(results.Sample)) error {
+	ctx, cancel := context.WithTimeout(ctx, growthMax)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$"}, args...)...)
+	cmd.Env = append(os.Environ(), env)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test -bench: %w: %.500s", err, out)
+	}
+	samples := readGrowth(section, string(out))
+	if len(samples) == 0 {
+		return fmt.Errorf("go test -bench says %.300q", out)
+	}
+	for _, s := range samples {
+		record(s)
+	}
+	return nil
+}
+
+// growthLine is a result such as "BenchmarkGrowth/entries=10000/append-new/round=1-2  5000  438.6 ns/op  0 B/op"; without an
+// operation there is only one.
+var growthLine = regexp.MustCompile(`(?m)^Benchmark\w+/\w+=(\d+)(?:/([a-z-]+))?/round=(\d+)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)
+
+// readGrowth makes one sample of each round at each size.
+func readGrowth(section, out string) []results.Sample {
+	var samples []results.Sample
+	at := map[string]int{}
+	for _, found := range growthLine.FindAllStringSubmatch(out, -1) {
+		x, _ := strconv.ParseInt(found[1], 10, 64)
+		round, _ := strconv.Atoi(found[3])
+		ns, err := strconv.ParseFloat(found[4], 64)
+		if err != nil {
+			continue
+		}
+		key := found[1] + "/" + found[3]
+		i, known := at[key]
+		if !known {
+			i = len(samples)
+			at[key] = i
+			samples = append(samples, results.Sample{Section: section, Row: rounded(x), Broker: results.Ottla, Round: round, X: float64(x), Values: map[string]float64{}})
+		}
+		name := found[2]
+		if name == "" {
+			name = "append"
+		}
+		samples[i].Values[strings.TrimSpace(name)] = ns / 1000
+	}
+	return samples
+}

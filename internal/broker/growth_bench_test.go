@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ottla/internal/batch"
+	"ottla/internal/wire"
+)
+
+// growthRounds is how often it is measured with each number of partitions.
+const growthRounds = 5
+
+// BenchmarkGrowthPartitions is the time of an append through the broker, acks=1, over a disk in memory, by one producer that
+// writes to one partition after the other: it must not grow with their number. Run it with a fixed number of operations
+// (-benchtime 20000x); each partition is written once before.
+func BenchmarkGrowthPartitions(b *testing.B) {
+	for _, partitions := range []int{1, 100, 10_000} {
+		g := &growthLoad{s: newStack(b), partitions: partitions}
+		topic := g.s.topic("orders", int32(partitions))
+		g.request = g.s.request(produceRequest(acksLeader, topic.Name, topic.ID, 0, nil), 13)
+		g.write(b, partitions)
+		for round := range growthRounds {
+			b.Run(fmt.Sprintf("partitions=%d/round=%d", partitions, round+1), func(b *testing.B) { g.write(b, b.N) })
+		}
+	}
+}
+
+// growthLoad is one producer of a topic.
+type growthLoad struct {
+	s          *stack
+	partitions int
+	written    int // batches, in all partitions together
+	request    *wire.Request
+}
+
+// write writes n batches and counts the time of that alone.
+func (g *growthLoad) write(b *testing.B, n int) {
+	first := g.written / g.partitions // sequence of the next batch
+	records := make([][]byte, (g.written+n-1)/g.partitions-first+1)
+	for i := range records {
+		records[i] = build(b, idempotent(7, 0, int32(first+i), 1), batch.CodecNone, "a value of some twenty bytes")
+	}
+	to := &g.request.Body.(*kmsg.ProduceRequest).Topics[0].Partitions[0]
+	dst, frame := make([]byte, 0, 4096), make([]byte, 0, 4096)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range n {
+		frame = append(frame[:0], records[g.written/g.partitions-first]...) // the broker writes its offset into it
+		to.Partition, to.Records = int32(g.written%g.partitions), frame
+		g.written++
+		resp, err := g.s.b.Handle(context.Background(), g.request).Wait(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		dst = resp.AppendTo(dst[:0])
+		if code := resp.(*produceReply).parts[0].code; code != codeNone {
+			b.Fatalf("refused with %d", code)
+		}
+	}
+}
