@@ -276,7 +276,7 @@ func (v *view) table(w *bytes.Buffer, m results.Metric) {
 	for _, d := range all {
 		line := []string{plain(d.row.name)}
 		for _, b := range shown {
-			line = append(line, cellText(d.row.at(m.Name, b), b == results.Ottla && d.lost))
+			line = append(line, cellText(d.row.at(m.Name, b), m.Better, b == results.Ottla && d.lost))
 		}
 		line = append(line, ratioTexts(m, d, ratios, slices.Contains(shown, results.Kafka))...)
 		if nulls {
@@ -340,13 +340,13 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f %%", math.Round(share*100))
 }
 
-// cellText is a median with its range, a text, or both.
-func cellText(c *cell, bold bool) string {
+// cellText is a median with its range, a text, or both; of a fact, the text alone.
+func cellText(c *cell, better results.Better, bold bool) string {
 	if c.empty() {
 		return "-"
 	}
 	var parts []string
-	if c.n > 0 {
+	if c.n > 0 && (better != results.Fact || len(c.texts) == 0) {
 		text := number(c.median)
 		if bold {
 			text = "**" + text + "**"

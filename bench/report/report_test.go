@@ -328,7 +328,7 @@ func TestStormNeedsItsSection(t *testing.T) {
 		t.Error(err)
 	}
 	for i := range run.Samples {
-		if run.Samples[i].Section == stormSection && run.Samples[i].Broker == results.Kafka {
+		if run.Samples[i].Section == stormCurve && run.Samples[i].Broker == results.Kafka {
 			run.Samples[i].Round = 0
 		}
 	}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,109 +11,117 @@ import (
 	"ottla/bench/results"
 )
 
-// stormSection is the section in which Kafka dies of a small heap.
-const stormSection = "death"
+const (
+	stormTable = "death"       // the section that says how the storms ended, in words: metrics "producers", "end", "restart"
+	stormCurve = "death-curve" // the section with memory along X: a row for each number of entries
+	stormFile  = "storm.svg"
+)
 
-// stormFile is the picture of it.
-const stormFile = "storm.svg"
+// stormAhead is how far the picture goes on beyond Kafka's end, as a multiple; Ottla's storm is longer, and flat.
+const stormAhead = 2.6
 
-var errNoStorm = errors.New("the run has no section \"" + stormSection + "\" with values of Kafka and of Ottla that can be drawn")
+var errNoStorm = errors.New("the run has no section \"" + stormCurve + "\" with values of Kafka and of Ottla that can be drawn")
 
-// Storm draws the memory of both brokers under the storm until Kafka dies at -Xmx256m, of the section "death": of its first
-// row with values of both, the first counted round. The first metric of the section's chart is drawn solid, its others dashed.
-// It is an error if the run has no such section, or no samples of it that can be drawn.
+// Storm draws the memory of both brokers under the storm until Kafka dies of a small heap: of the sections "death-curve" and
+// "death". The first metric of the chart is drawn solid, Kafka's others, such as its heap, dashed. It is an error if the
+// run has no such section, or no samples of it that can be drawn.
 func Storm(run *results.Run) ([]byte, error) {
-	at := slices.IndexFunc(run.Sections, func(s results.Section) bool { return s.Name == stormSection })
+	at := slices.IndexFunc(run.Sections, func(s results.Section) bool { return s.Name == stormCurve })
 	if at < 0 {
 		return nil, errNoStorm
 	}
-	v := viewOf(run.Sections[at], run.Samples)
-	for _, r := range v.rows {
-		if s := stormOf(v, r); s != nil {
-			return s.draw()
-		}
+	s := &storm{view: viewOf(run.Sections[at], run.Samples), ends: map[results.Broker]string{}}
+	s.view.Chart.LogX, s.view.Chart.LogY = false, false
+	if !s.takeCurves() {
+		return nil, errNoStorm
 	}
-	return nil, errNoStorm
+	if at := slices.IndexFunc(run.Sections, func(s results.Section) bool { return s.Name == stormTable }); at >= 0 {
+		s.takeEnds(viewOf(run.Sections[at], run.Samples))
+	}
+	return s.draw()
 }
 
 // storm is what the picture shows.
 type storm struct {
 	view   *view
-	row    *row
 	unit   string // of all its metrics
 	curves []curve
+	beyond string                    // how Ottla goes on where the picture ends
 	ends   map[results.Broker]string // what became of the broker, in words
 }
 
-// stormOf is nil if the row lacks one of the brokers.
-func stormOf(v *view, r *row) *storm {
-	s := &storm{view: v, row: r, ends: map[results.Broker]string{}}
+// takeCurves is false if a broker has none.
+func (s *storm) takeCurves() bool {
+	seen := map[results.Broker]bool{}
+	for i, name := range s.view.Chart.Metric {
+		m, ok := s.view.metric(name)
+		if !ok || i > 0 && m.Unit != s.unit {
+			continue
+		}
+		s.unit = m.Unit
+		for _, c := range s.view.curves(m) {
+			if seen[c.broker] && c.broker != results.Kafka || c.broker == results.Null {
+				continue
+			}
+			seen[c.broker] = true
+			c.name = brokerNames[c.broker] + ", " + m.Title // with a comma, further ones are dashed
+			s.curves = append(s.curves, c)
+		}
+	}
+	most := 0.0
+	for _, c := range s.curves {
+		if c.broker == results.Kafka {
+			most = max(most, c.points[len(c.points)-1].x)
+		}
+	}
+	for i, c := range s.curves {
+		last := c.points[len(c.points)-1]
+		inside := slices.DeleteFunc(slices.Clone(c.points), func(p point) bool { return p.x > stormAhead*most })
+		if c.broker == results.Ottla && len(inside) > 0 && len(inside) < len(c.points) {
+			s.beyond = number(last.median) + " " + s.unit + " at " + whole(last.x) + " entries"
+			s.curves[i].points = inside
+		}
+	}
+	return seen[results.Kafka] && seen[results.Ottla]
+}
+
+// takeEnds puts what the last row of a broker says into a sentence.
+func (s *storm) takeEnds(v *view) {
 	for _, b := range []results.Broker{results.Kafka, results.Ottla} {
-		round := firstRound(r.samples[b])
-		drawn := 0
-		for _, name := range v.Chart.Metric {
-			m, ok := v.metric(name)
-			if !ok || s.unit != "" && m.Unit != s.unit {
+		for _, r := range v.rows {
+			end := texts(r.at("end", b))
+			if end == "" {
 				continue
 			}
-			points := pointsOf(round, name)
-			points = slices.DeleteFunc(points, func(p point) bool { return v.Chart.LogX && p.x <= 0 || v.Chart.LogY && p.median <= 0 })
-			if len(points) == 0 {
-				continue
+			if producers := r.at("producers", b); !producers.empty() {
+				end = cellText(producers, results.Fact, false) + " producers: " + end
 			}
-			title := brokerNames[b]
-			if len(v.Chart.Metric) > 1 {
-				title += ", " + m.Title // the comma makes further ones dashed
+			if restart := texts(r.at("restart", b)); restart != "" && b == results.Kafka {
+				end += "; started again with that heap: " + restart
 			}
-			s.unit = m.Unit
-			s.curves = append(s.curves, curve{b, title, points})
-			drawn++
+			s.ends[b] = end
 		}
-		if drawn == 0 {
-			return nil
-		}
-		s.ends[b] = lastWords(v, round)
 	}
-	return s
+	if s.beyond != "" && s.ends[results.Ottla] != "" {
+		s.ends[results.Ottla] += " (" + s.beyond + ")"
+	}
 }
 
-// firstRound are the samples of the first counted round.
-func firstRound(samples []results.Sample) (out []results.Sample) {
-	for _, s := range samples {
-		if len(out) == 0 || s.Round == out[0].Round {
-			out = append(out, s)
-		} else if s.Round < out[0].Round {
-			out = []results.Sample{s}
-		}
+func texts(c *cell) string {
+	if c == nil {
+		return ""
 	}
-	slices.SortStableFunc(out, func(a, b results.Sample) int { return cmp.Compare(a.X, b.X) })
-	return out
-}
-
-// lastWords are the texts of the last sample that has any, in the order of the metrics.
-func lastWords(v *view, samples []results.Sample) string {
-	for i := len(samples) - 1; i >= 0; i-- {
-		var out []string
-		for _, m := range v.Metrics {
-			if t := samples[i].Texts[m.Name]; t != "" {
-				out = append(out, t)
-			}
-		}
-		if len(out) > 0 {
-			return strings.Join(out, "; ")
-		}
-	}
-	return ""
+	return strings.Join(c.texts, "; ")
 }
 
 var (
-	deathWords = regexp.MustCompile(`(?i)\b(dead|died|dies|killed|outofmemory|crashed|not come back)`)
+	deathWords = regexp.MustCompile(`(?i)\b(dead|died|dies|killed|outofmemory|crashed|not come back|no more answers)`)
 	heapOption = regexp.MustCompile(`-Xmx(\d+)([mMgG])\b`)
 )
 
 // heapLimit is the heap that the section names, in its unit.
 func (s *storm) heapLimit() (name string, value float64) {
-	for _, text := range []string{s.row.name, s.view.Title, s.view.About} {
+	for _, text := range []string{s.view.Title, s.view.About} {
 		if m := heapOption.FindStringSubmatch(text); m != nil {
 			mib, err := strconv.ParseFloat(m[1], 64)
 			if err != nil {
@@ -138,8 +145,8 @@ func (s *storm) draw() ([]byte, error) {
 			xs, ys = append(xs, p.x), append(ys, p.median)
 		}
 	}
-	x, okX := scaleOf(xs, s.view.Chart.LogX, linesLeftPx, linesRightPx-20)
-	y, okY := scaleOf(ys, s.view.Chart.LogY, linesBottomPx, linesTopPx)
+	x, okX := scaleOf(xs, false, linesLeftPx, linesRightPx-20)
+	y, okY := scaleOf(ys, false, linesBottomPx, linesTopPx)
 	if !okX || !okY {
 		return nil, errNoStorm
 	}
@@ -168,9 +175,9 @@ func (s *storm) draw() ([]byte, error) {
 
 func (s *storm) subtitle(limit string) string {
 	if limit == "" {
-		return "The same storm against both; " + s.row.name
+		return "The same storm against both, each producer a new one"
 	}
-	return "The same storm against both, Kafka with " + limit + "; " + s.row.name
+	return "The same storm against both, each producer a new one; Kafka with " + limit
 }
 
 // end says what became of a broker where its first line ends, with a cross if it died.

@@ -21,11 +21,11 @@ const charPx = 6.9
 // or green (Okabe and Ito's); markers and labels say the same without colour.
 const style = `<style>
 text{font:13px system-ui,-apple-system,"Segoe UI","Liberation Sans",Arial,sans-serif;fill:#1f2328}
-.title{font-size:17px;font-weight:600}.mute{fill:#59636e}.small{font-size:12px}.strong{font-weight:600}.end{text-anchor:end}.mid{text-anchor:middle}
+.title{font-size:17px;font-weight:600}.mute{fill:#59636e}.small{font-size:12px}.strong{font-weight:600;paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}.end{text-anchor:end}.mid{text-anchor:middle}
 .ground{fill:#fff;stroke:#d0d7de}.grid{stroke:#e3e7eb}.axis{stroke:#59636e}.whisker{stroke:#1f2328;stroke-width:1.3}.limit{stroke:#59636e;stroke-dasharray:6 4;stroke-width:1.5}
 .line{fill:none;stroke-width:2.5;stroke-linejoin:round}.kafka{fill:#d55e00}.ottla{fill:#0072b2}.null{fill:#8c959f}
 .line.kafka,.stroke.kafka{fill:none;stroke:#d55e00}.line.ottla,.stroke.ottla{fill:none;stroke:#0072b2}.line.null,.stroke.null{fill:none;stroke:#8c959f}.stroke{stroke-width:1.3}.cross{stroke-width:5}
-@media (prefers-color-scheme:dark){text{fill:#e6edf3}.mute{fill:#9da7b1}.ground{fill:#0d1117;stroke:#3d444d}.grid{stroke:#262c34}.axis,.limit{stroke:#9da7b1}.whisker{stroke:#e6edf3}
+@media (prefers-color-scheme:dark){text{fill:#e6edf3}.strong{stroke:#0d1117}.mute{fill:#9da7b1}.ground{fill:#0d1117;stroke:#3d444d}.grid{stroke:#262c34}.axis,.limit{stroke:#9da7b1}.whisker{stroke:#e6edf3}
 .kafka{fill:#f0883e}.ottla{fill:#56b4e9}.null{fill:#7d8590}.line.kafka,.stroke.kafka{stroke:#f0883e}.line.ottla,.stroke.ottla{stroke:#56b4e9}.line.null,.stroke.null{stroke:#7d8590}}
 </style>
 `
