@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ottla/internal/investigate/autopsy"
-	"ottla/internal/investigate/diagnose"
-	"ottla/internal/investigate/phrase"
 	"ottla/internal/investigate/report"
 )
 
@@ -65,6 +60,7 @@ func newAutopsy(env *Env) *cobra.Command {
 	flags.StringVar(&f.colour, "color", "auto", "auto, always or never")
 	flags.IntVar(&f.width, "width", 0, "columns of the terminal (default 100)")
 	flags.StringVar(&f.failOn, "fail-on", "any", "which verdicts make an exit code: storm, armed, inconclusive or any (all of them), never")
+	completeAnswer(cmd)
 	return cmd
 }
 
@@ -73,7 +69,7 @@ func (f *autopsyFlags) run(ctx context.Context, env *Env, args []string, w io.Wr
 	if err != nil {
 		return usage64Error{err}
 	}
-	style := report.Style{Colour: f.coloured(env), Width: f.width, Verbose: f.verbose}
+	style := report.Style{Colour: f.colour == "always" || f.colour == "auto" && coloured(env), Width: f.width, Verbose: f.verbose}
 	e, err := autopsy.Read(ctx, args, autopsy.Options{Tool: "ottla " + version(), Now: time.Now(), Given: given, Stdin: env.Stdin, Progress: progress(env.Stderr)})
 	if err != nil && ctx.Err() == nil { // 1 would be the verdict ARMED
 		return usage64Error{err}
@@ -98,78 +94,24 @@ func (f *autopsyFlags) run(ctx context.Context, env *Env, args []string, w io.Wr
 	if err != nil {
 		return err
 	}
-	if code := f.exit(r.Level); code != exitOK {
-		return exitError(code)
-	}
-	return nil
+	return exitOf(failExit(f.failOn, r.Level))
 }
-
-var failOn = []string{"any", "inconclusive", "armed", "storm", "never"}
 
 func (f *autopsyFlags) given() (autopsy.Given, error) {
 	g := autopsy.Given{Version: f.version}
-	if f.heap != "" {
-		n, err := phrase.ParseHeap(f.heap)
-		if err != nil {
-			return g, fmt.Errorf("--heap %s: %w", f.heap, err)
-		}
-		g.HeapBytes = n
-	}
-	if !slices.Contains(failOn, f.failOn) {
-		return g, fmt.Errorf("--fail-on %s: one of %s", f.failOn, strings.Join(failOn, ", "))
-	}
-	if f.output != outputText && f.output != outputJSON {
-		return g, fmt.Errorf("--output %s: text or json", f.output)
-	}
-	if f.output == outputJSON && f.markdown {
-		return g, errors.New("--markdown and --output json are two answers: choose one")
+	var err error
+	if g.HeapBytes, err = heapGiven(f.heap); err != nil {
+		return g, err
 	}
 	if f.colour != "auto" && f.colour != "always" && f.colour != "never" {
-		return g, fmt.Errorf("--color %s: auto, always or never", f.colour)
+		return g, fmt.Errorf("--color %q: allowed: auto, always, never", f.colour)
 	}
-	return g, nil
-}
-
-// exit is the exit code of a level under --fail-on.
-func (f *autopsyFlags) exit(l diagnose.Level) int {
-	fails := map[string][]diagnose.Level{
-		"any": {diagnose.Armed, diagnose.Storm, diagnose.Inconclusive}, "inconclusive": {diagnose.Armed, diagnose.Storm, diagnose.Inconclusive},
-		"armed": {diagnose.Armed, diagnose.Storm}, "storm": {diagnose.Storm},
-	}
-	if slices.Contains(fails[f.failOn], l) {
-		return l.Exit()
-	}
-	return exitOK
-}
-
-// coloured follows the flag, then NO_COLOR, then whether standard output is a terminal.
-func (f *autopsyFlags) coloured(env *Env) bool {
-	switch f.colour {
-	case "always":
-		return true
-	case "never":
-		return false
-	}
-	for _, kv := range env.Environ {
-		if name, value, _ := strings.Cut(kv, "="); name == "NO_COLOR" && value != "" || kv == "TERM=dumb" {
-			return false
-		}
-	}
-	return isTerminal(env.Stdout)
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return g, checkAnswer(f.output, f.failOn, f.markdown)
 }
 
 // progress writes one line, over and over, if standard error is a terminal.
 func progress(w io.Writer) func(path string, pass string, done, of int64) {
-	if !isTerminal(w) {
+	if !onTerminal(w) {
 		return nil
 	}
 	return func(path, pass string, done, of int64) {

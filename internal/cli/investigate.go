@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -118,29 +117,15 @@ func newInvestigate(env *Env) *cobra.Command {
 func (f *investigateFlags) addScan(cmd *cobra.Command) {
 	p, o := cmd.Flags(), &f.o
 	p.SortFlags = false
-	p.StringVar(&f.heap, "heap", "", "-Xmx of each broker, as in 6g: no protocol tells it")
-	p.StringVar(&o.Given.Version, "kafka-version", "", "Kafka's version, as in 3.6.2, where you know better than the APIs tell")
-	p.BoolVar(&o.Given.CompactHeaders, "compact-headers", false, "brokers run with -XX:+UseCompactObjectHeaders")
-	o.BytesMax = collect.DefaultBytesMax
-	p.Var((*sizeValue)(&o.BytesMax), "max-bytes", "read at most so many bytes, as in 64m")
-	p.Int64Var(&o.RequestsMax, "max-requests", collect.DefaultRequestsMax, "send at most so many requests")
-	p.DurationVar(&o.TimeMax, "max-time", collect.DefaultTimeMax, "end after so long with what was seen")
-	p.DurationVar(&o.Timeout, "timeout", collect.DefaultTimeout, "how long to wait for one answer")
-	p.DurationVar(&o.Interval, "interval", collect.DefaultInterval, "time between the two readings that make a rate")
-	p.Int64Var(&o.SetMax, "set-max", collect.DefaultSetMax, "list the producers of a partition only if it cannot have more, by its offsets")
-	p.StringSliceVar(&o.Only, "only", nil, "ask only these sources: "+strings.Join(collect.SourceNames(), ", "))
-	p.StringSliceVar(&o.Skip, "skip", nil, "do not ask these sources")
-	p.StringArrayVar(&o.Topics, "topic", nil, "look at this topic only; repeatable")
+	f.addLimits(cmd)
+	p.StringSliceVar(&o.Only, "only", nil, "ask only these sources, as --skip names them")
 	p.BoolVar(&o.ShowIDs, "show-ids", false, "do not mask transactional ids and header values")
-	p.StringArrayVar(&o.MetricsURLs, "metrics", nil, "a broker's Prometheus endpoint: heap and live producers; repeatable")
 	p.StringArrayVar(&o.LogFiles, "logs", nil, "a request log or an authorizer log of a broker: who asks for producer ids; repeatable")
 	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be asked, and ask nothing but API versions and metadata")
 	p.StringVar(&f.record, "record", "", "save what was seen to a file, for --replay and --verify-fix (.gz: compressed)")
 	p.StringVar(&f.replay, "replay", "", "judge a recorded scan instead of a cluster")
 	p.StringArrayVar(&f.verifyFix, "verify-fix", nil, "an earlier recorded scan: say whether what was done since then works; repeatable")
-	names := cobra.FixedCompletions(collect.SourceNames(), cobra.ShellCompDirectiveNoFileComp)
-	_ = cmd.RegisterFlagCompletionFunc("only", names)
-	_ = cmd.RegisterFlagCompletionFunc("skip", names)
+	_ = cmd.RegisterFlagCompletionFunc("only", sourceNames)
 }
 
 func (f *investigateFlags) addOutput(cmd *cobra.Command) {
@@ -154,27 +139,20 @@ func (f *investigateFlags) addOutput(cmd *cobra.Command) {
 	p.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	p.IntVar(&f.width, "width", 0, "columns of the terminal (default 100)")
 	p.StringVar(&f.failOn, "fail-on", "any", "which verdicts make an exit code: storm, armed, inconclusive or any (all of them), never")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failOnLevels, cobra.ShellCompDirectiveNoFileComp))
+	completeAnswer(cmd)
 }
 
 // check refuses what makes no sense before anything is asked.
 func (f *investigateFlags) check() error {
-	if f.heap != "" {
-		n, err := phrase.ParseHeap(f.heap)
-		if err != nil {
-			return fmt.Errorf("--heap %s: %w", f.heap, err)
-		}
-		f.o.Given.HeapBytes = n
-	}
 	o := &f.o
+	var err error
+	if o.Given.HeapBytes, err = heapGiven(f.heap); err != nil {
+		return err
+	}
+	if err := checkAnswer(f.output, f.failOn, f.markdown == "-"); err != nil {
+		return err
+	}
 	switch {
-	case !slices.Contains(failOnLevels, f.failOn):
-		return fmt.Errorf("--fail-on %q: allowed: %s", f.failOn, strings.Join(failOnLevels, ", "))
-	case f.output != outputText && f.output != outputJSON:
-		return fmt.Errorf("--output %q: allowed: %s, %s", f.output, outputText, outputJSON)
-	case f.output == outputJSON && f.markdown == "-":
-		return errors.New("--markdown and --output json are two answers: choose one, or give --markdown a file")
 	case f.replay != "" && (f.dryRun || f.record != ""):
 		return errors.New("--replay asks no cluster: --dry-run and --record make no sense with it")
 	case o.BytesMax <= 0 || o.RequestsMax <= 0 || o.TimeMax <= 0 || o.Timeout <= 0 || o.Interval <= 0 || o.SetMax <= 0:
@@ -324,27 +302,6 @@ func (f *investigateFlags) plan(cmd *cobra.Command, env *Env) error {
 	return table(w, []string{"SOURCE", "REQUESTS", "BYTES", "PERMISSIONS", "WHAT"}, rows)
 }
 
-// sizeValue is a flag that takes bytes, as -Xmx does.
-type sizeValue int64
-
-// Set implements pflag.Value.
-func (v *sizeValue) Set(text string) error {
-	n, err := phrase.ParseSize(text)
-	*v = sizeValue(n)
-	return err
-}
-
-// String implements pflag.Value.
-func (v *sizeValue) String() string {
-	if n := int64(*v); n > 0 && n%(1<<20) == 0 {
-		return fmt.Sprintf("%dm", n>>20)
-	}
-	return fmt.Sprint(int64(*v))
-}
-
-// Type implements pflag.Value.
-func (v *sizeValue) Type() string { return "size" }
-
 // writeReports writes the files that were asked for. Those that cannot be written do not keep it from the others.
 func (f *investigateFlags) writeReports(v *diagnose.Verdict) error {
 	return writeOutputs(map[string]func(io.Writer) error{
@@ -360,26 +317,7 @@ func (f *investigateFlags) print(w io.Writer, env *Env, v *diagnose.Verdict) err
 	case f.markdown == "-":
 		return report.Markdown(w, v)
 	}
-	return report.Terminal(w, v, report.Style{Colour: f.coloured(env), Width: f.width, Verbose: f.verbose})
-}
-
-// coloured follows the flag, then NO_COLOR, then whether standard output is a terminal.
-func (f *investigateFlags) coloured(env *Env) bool {
-	for _, kv := range env.Environ {
-		if name, value, _ := strings.Cut(kv, "="); name == "NO_COLOR" && value != "" || kv == "TERM=dumb" {
-			return false
-		}
-	}
-	return !f.noColor && onTerminal(env.Stdout)
-}
-
-func onTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return report.Terminal(w, v, report.Style{Colour: !f.noColor && coloured(env), Width: f.width, Verbose: f.verbose})
 }
 
 // predictedMeans explains a column of printFix.
@@ -404,21 +342,6 @@ func (f *investigateFlags) printFix(w io.Writer, fix *diagnose.Fix) error {
 		fmt.Fprintf(w, "\nThe last leaked entry is gone at %s, if it goes on so.\n", fix.Done.Format(time.RFC3339))
 	}
 	return exitOf(fix.Exit)
-}
-
-var failOnLevels = []string{"any", "inconclusive", "armed", "storm", "never"}
-
-// failExit is the exit code of a level under --fail-on.
-func failExit(failOn string, l diagnose.Level) int {
-	silent := map[string][]diagnose.Level{
-		"storm": {diagnose.Armed, diagnose.Inconclusive},
-		"armed": {diagnose.Inconclusive},
-		"never": {diagnose.Armed, diagnose.Inconclusive, diagnose.Storm},
-	}
-	if slices.Contains(silent[failOn], l) {
-		return exitOK
-	}
-	return l.Exit()
 }
 
 // exitWith says which files, or that standard output, could not be written and ends with the verdict's exit code; where that is 0, with that of a wrong command line.

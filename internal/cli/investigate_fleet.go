@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -92,23 +91,19 @@ func (f *fleetFlags) add(cmd *cobra.Command) {
 	p.BoolVar(&f.noColor, "no-color", false, "no colours (also with NO_COLOR in the environment, and where output is no terminal)")
 	p.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	p.StringVar(&f.failOn, "fail-on", "any", "which levels make an exit code: storm, armed, inconclusive (each with all worse ones), any, never")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failOnLevels, cobra.ShellCompDirectiveNoFileComp))
+	completeAnswer(cmd)
 }
 
 func (f *fleetFlags) check(cmd *cobra.Command, args []string) error {
 	changed := cmd.Flags().Changed
+	if err := checkAnswer(f.output, f.failOn, f.markdown == "-"); err != nil {
+		return err
+	}
 	switch {
 	case len(args) > 1:
 		return fmt.Errorf("one list of clusters, got %q", args)
 	case len(args) == 0 && f.replay == "":
 		return errors.New("which clusters? give a list in YAML, or --replay DIR")
-	case !slices.Contains(failOnLevels, f.failOn):
-		return fmt.Errorf("--fail-on %q: allowed: %s", f.failOn, strings.Join(failOnLevels, ", "))
-	case f.output != outputText && f.output != outputJSON:
-		return fmt.Errorf("--output %q: allowed: %s, %s", f.output, outputText, outputJSON)
-	case f.output == outputJSON && f.markdown == "-":
-		return errors.New("--markdown and --output json are two answers: choose one, or give --markdown a file")
 	case changed("level") && f.level != fleet.LevelSweep && f.level != fleet.LevelFull:
 		return errors.New("--level: 0 or 1")
 	case f.concurrency < 0 || f.concurrency > fleet.ConcurrencyMax:
@@ -189,7 +184,7 @@ func (f *fleetFlags) print(w io.Writer, env *Env, r *fleet.Report) error {
 	case f.markdown == "-":
 		return fleet.Markdown(w, r)
 	}
-	return fleet.Terminal(w, r, (&investigateFlags{noColor: f.noColor}).coloured(env))
+	return fleet.Terminal(w, r, !f.noColor && coloured(env))
 }
 
 // fleetProgress shows the last cluster that was done.

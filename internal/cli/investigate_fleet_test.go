@@ -111,6 +111,7 @@ func TestFleetUsage(t *testing.T) {
 		{[]string{"watch", "--every", "1ms"}, "at least a second"},
 		{[]string{"watch", "--topics", "21"}, "0 to 20 topics"},
 		{[]string{"watch", "--heap", "6x"}, "--heap"},
+		{[]string{"watch", "--max-bytes", "64x"}, "a size is a number"},
 		{[]string{"watch", "--listen", "nowhere"}, "--listen"},
 		{[]string{"watch", "--skip", "sun"}, "no source is called"},
 	} {
@@ -124,7 +125,7 @@ func TestFleetUsage(t *testing.T) {
 func TestWatchOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ottla.prom")
 	cluster := fakeCluster(t)
-	code, out, problems := command(t, nil, "investigate", "watch", "-b", cluster, "--once", "--interval", "1s", "--cluster", "north", "-q")
+	code, out, problems := command(t, nil, "investigate", "watch", "-b", cluster, "--once", "--interval", "1s", "--max-bytes", "64m", "--cluster", "north", "-q")
 	if code != exitOK || !strings.Contains(out, `ottla_investigate_up{cluster="north"} 1`) || problems != "" {
 		t.Errorf("exit %d\n%s%s", code, out, problems)
 	}

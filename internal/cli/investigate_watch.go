@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +52,7 @@ func newInvestigateWatch(env *Env) *cobra.Command {
 }
 
 func (f *watchFlags) add(cmd *cobra.Command) {
-	p, o := cmd.Flags(), &f.o
+	p := cmd.Flags()
 	p.SortFlags = false
 	p.StringVar(&f.listen, "listen", defaultWatchListen, "where /metrics is served, HOST:PORT")
 	p.BoolVar(&f.once, "once", false, "one scan: print the metrics and end")
@@ -62,18 +61,7 @@ func (f *watchFlags) add(cmd *cobra.Command) {
 	p.DurationVar(&f.w.Every, "every", watch.DefaultEvery, "time from one full scan to the next")
 	p.DurationVar(&f.w.CounterEvery, "counter-every", watch.DefaultCounterEvery, "time between readings of the counter of producer ids")
 	p.IntVar(&f.w.Topics, "topics", watch.DefaultTopics, "how many topics may have series")
-	p.StringVar(&f.heap, "heap", "", "-Xmx of each broker, as in 6g: no protocol tells it")
-	p.StringVar(&o.Given.Version, "kafka-version", "", "Kafka's version, as in 3.6.2, where you know better than the APIs tell")
-	p.BoolVar(&o.Given.CompactHeaders, "compact-headers", false, "brokers run with -XX:+UseCompactObjectHeaders")
-	p.Int64Var(&o.BytesMax, "max-bytes", collect.DefaultBytesMax, "read at most so many bytes in one scan")
-	p.Int64Var(&o.RequestsMax, "max-requests", collect.DefaultRequestsMax, "send at most so many requests in one scan")
-	p.DurationVar(&o.TimeMax, "max-time", collect.DefaultTimeMax, "end a scan after so long with what was seen")
-	p.DurationVar(&o.Timeout, "timeout", collect.DefaultTimeout, "how long to wait for one answer")
-	p.DurationVar(&o.Interval, "interval", collect.DefaultInterval, "time between the two readings of one scan")
-	p.Int64Var(&o.SetMax, "set-max", collect.DefaultSetMax, "list the producers of a partition only if it cannot have more, by its offsets")
-	p.StringSliceVar(&o.Skip, "skip", nil, "do not ask these sources: "+strings.Join(collect.SourceNames(), ", "))
-	p.StringArrayVar(&o.Topics, "topic", nil, "look at this topic only; repeatable")
-	p.StringArrayVar(&o.MetricsURLs, "metrics", nil, "a broker's Prometheus endpoint: heap and live producers; repeatable")
+	f.addLimits(cmd)
 	p.BoolVarP(&f.quiet, "quiet", "q", false, "no lines on changes of the level and on failures")
 }
 
