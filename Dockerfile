@@ -1,10 +1,14 @@
-FROM golang:1.26 AS build
+# syntax=docker/dockerfile:1
+# The binary is cross-compiled: docker buildx build --platform linux/amd64,linux/arm64 emulates nothing.
+FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
+ARG TARGETOS
+ARG TARGETARCH
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=container
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X ottla/internal/cli.Version=${VERSION}" -o /out/ottla ./cmd/ottla \
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X ottla/internal/cli.Version=${VERSION}" -o /out/ottla ./cmd/ottla \
  && mkdir -p /out/data
 
 FROM scratch
