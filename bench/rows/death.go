@@ -2,9 +2,11 @@ package rows
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -20,10 +22,13 @@ const (
 	deathHeap = "256m"
 	// deathWidth is how many partitions each producer of the deadly storm writes to.
 	deathWidth = 1000
-	// deathSecondsMax bounds the storm that is to end Kafka.
-	deathSecondsMax = 150
-	// deathStall is the silence that counts as death.
+	// deathCleanerBytes is Kafka's log.cleaner.dedupe.buffer.size: of its 128 MiB half the heap would be full from the start.
+	deathCleanerBytes = "8388608"
+	// deathMax bounds the storm that is to end Kafka.
+	deathMax = 150 * time.Second
+	// deathStall is the silence that ends a storm, deathProof the time for one more record that is the proof.
 	deathStall = 15 * time.Second
+	deathProof = 20 * time.Second
 	// rebirthMax is how long a broker with a full heap has to come up again.
 	rebirthMax = 45 * time.Second
 	// deathAssumed is the storm that Ottla gets where Kafka's end was not seen, in producers.
@@ -41,9 +46,9 @@ func Death() []Section {
 	return []Section{{
 		Section: results.Section{
 			Name: "death", Title: "The storm that ends a broker", Row: "storm",
-			About: fmt.Sprintf("`ottla storm --mode wide -p %d`: each producer writes one small batch to %s partitions. Kafka has -Xmx%s; it is dead when it owes answers and gave none for %v. "+
-				"Then it is killed and started on its data with the same heap, for %v. Ottla gets as many producers, and ten times as many.",
-				deathWidth, rounded(deathWidth), deathHeap, deathStall, rebirthMax),
+			About: fmt.Sprintf("`ottla storm --mode wide -p %d`: each producer writes one small batch to %s partitions. Kafka has -Xmx%s (and 8 MiB instead of 128 for its log cleaner, which leaves the more for producers); "+
+				"it is dead when it owes answers, gave none for %v, and then takes no record for %v. Then it is killed and started on its data with the same heap, for %v. Ottla gets as many producers, and ten times as many.",
+				deathWidth, rounded(deathWidth), deathHeap, deathStall, deathProof, rebirthMax),
 			Metrics: []results.Metric{
 				metric("end", "end of the storm", "", results.Fact),
 				metric("producers", "producers", "", results.Fact),
@@ -147,7 +152,7 @@ func grid(most int64) []int64 {
 
 // storied is what became of a broker in a deadly storm.
 type storied struct {
-	summary storm.Summary
+	summary storm.Summary // of all attempts together
 	end     string
 	restart string
 	heap    []reading
@@ -161,38 +166,108 @@ type reading struct {
 
 // deadly starts a broker, makes the storm, and says what became of it. The errors are those of what has to work before.
 func (t *stormTable) deadly(ctx context.Context, kind results.Broker, producers int64) (*storied, error) {
-	k, err := t.bed.Start(ctx, kind, bed.Options{Heap: deathHeap})
+	o := bed.Options{Heap: deathHeap}
+	if kind == results.Kafka {
+		o.Config = map[string]string{"log.cleaner.dedupe.buffer.size": deathCleanerBytes}
+	}
+	k, err := t.bed.Start(ctx, kind, o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { remove(k) }()
 	d := &storied{}
 	stop := d.watchHeap(ctx, k)
-	s, err := t.storm(ctx, k, "--mode", "wide", "-p", strconv.Itoa(deathWidth), "-n", strconv.FormatInt(producers, 10), "--record-bytes", "16", "--connections", "4",
-		"--topic", deathTopic, "--keep", "--max-seconds", strconv.Itoa(deathSecondsMax), "--stall", deathStall.String())
+	err = t.until(ctx, d, k, producers)
 	stop()
-	d.summary = s
-	l := load(s)
-	switch {
-	case s.Ended == "" || l.Pushes == 0:
-		return nil, errors.Join(errors.New("the storm did not begin"), err)
-	case s.Ended == storm.EndedStalled, s.Ended == storm.EndedGone:
-		d.end = fmt.Sprintf("no more answers after %.0f s", s.Seconds)
-	case s.Ended == storm.EndedProducers && err == nil:
-		d.end = fmt.Sprintf("all acknowledged in %.0f s", s.Seconds)
-		if err := writable(ctx, k.Addr, deathTopic); err != nil {
-			d.end += ", then it took no record: " + err.Error()
-		} else {
-			d.end += ", and it goes on answering"
-		}
-	default:
-		d.end = fmt.Sprintf("after %.0f s: %s %s", s.Seconds, s.Ended, s.Error)
+	if err != nil {
+		return nil, err
+	}
+	if log, err := os.ReadFile(k.LogFile); err == nil && bytes.Contains(log, []byte("OutOfMemoryError")) {
+		d.end += ", OutOfMemoryError"
 	}
 	if err := k.Kill(); err != nil && k.Alive() {
 		return nil, err
 	}
 	d.restart = t.rebirth(ctx, &k)
 	return d, nil
+}
+
+// deathStorm are the arguments of the storm.
+func deathStorm(producers int64, most time.Duration, further ...string) []string {
+	return append([]string{"--mode", "wide", "-p", strconv.Itoa(deathWidth), "-n", strconv.FormatInt(producers, 10), "--record-bytes", "16", "--connections", "4",
+		"--topic", deathTopic, "--keep", "--max-seconds", strconv.Itoa(int(most.Seconds())), "--stall", deathStall.String()}, further...)
+}
+
+// until makes the storm until all producers are acknowledged or the broker is dead: silent, and silent still when it is asked
+// for one more record. One that was only silent for a while gets the rest of the storm.
+func (t *stormTable) until(ctx context.Context, d *storied, k *bed.Broker, producers int64) error {
+	began, silences, further := time.Now(), 0, []string(nil)
+	for {
+		left := deathMax - time.Since(began)
+		done := d.add(storm.Summary{})
+		if left < time.Second || done >= producers {
+			break
+		}
+		s, err := t.storm(ctx, k, deathStorm(producers-done, left, further...)...)
+		further = []string{"--reuse-topic"}
+		if done = d.add(s); done == 0 {
+			return errors.Join(errors.New("the storm did not begin"), err)
+		}
+		if s.Ended == storm.EndedProducers || s.Ended == storm.EndedSeconds {
+			continue
+		}
+		silences++
+		lives, cancel := context.WithTimeout(ctx, deathProof)
+		err = writable(lives, k.Addr, deathTopic)
+		cancel()
+		if err != nil {
+			d.end = fmt.Sprintf("no more answers after %.0f s", d.summary.Seconds)
+			return ctx.Err()
+		}
+	}
+	d.end = fmt.Sprintf("all acknowledged in %.0f s", d.summary.Seconds)
+	if d.add(storm.Summary{}) < producers {
+		d.end = fmt.Sprintf("it lives after %.0f s", d.summary.Seconds)
+	}
+	if silences > 0 {
+		d.end += fmt.Sprintf(", silent for %v %d times", deathStall, silences)
+	}
+	if err := writable(ctx, k.Addr, deathTopic); err != nil {
+		d.end += ", then it took no record: " + err.Error()
+	} else {
+		d.end += ", and it goes on answering"
+	}
+	return nil
+}
+
+// add joins another attempt to what was seen before, and returns how many producers are acknowledged in all.
+func (d *storied) add(s storm.Summary) int64 {
+	switch {
+	case len(s.Loads) == 0:
+	case len(d.summary.Loads) == 0:
+		d.summary = s
+	default:
+		sum, more := &d.summary.Loads[0], load(s)
+		later := s.Started.Sub(d.summary.Started).Seconds()
+		for i := range d.summary.Series {
+			for _, other := range s.Series {
+				if other.Name != d.summary.Series[i].Name {
+					continue
+				}
+				base := map[string]float64{"entries": float64(sum.Entries), "pushes": float64(sum.Pushes)}[other.Unit]
+				for _, p := range other.Points {
+					d.summary.Series[i].Points = append(d.summary.Series[i].Points, [2]float64{p[0] + later, p[1] + base})
+				}
+			}
+		}
+		sum.Pushes += more.Pushes
+		sum.Entries += more.Entries
+		for i := range min(len(d.summary.Processes), len(s.Processes)) {
+			d.summary.Processes[i].RSSAfter = s.Processes[i].RSSAfter
+		}
+		d.summary.Seconds = later + s.Seconds
+	}
+	return load(d.summary).Pushes
 }
 
 // rebirth starts a killed broker on its data and says how that went.
@@ -208,8 +283,7 @@ func (t *stormTable) rebirth(ctx context.Context, k **bed.Broker) string {
 		return "does not come up: " + err.Error()
 	}
 	text := fmt.Sprintf("answers after %.2f s, writable after %.2f s", answers, writes)
-	s, err := t.storm(ctx, n, "--mode", "wide", "-p", strconv.Itoa(deathWidth), "-n", strconv.Itoa(rebirthProducers), "--record-bytes", "16", "--connections", "4",
-		"--topic", deathTopic, "--reuse-topic", "--keep", "--max-seconds", "45", "--stall", deathStall.String())
+	s, err := t.storm(ctx, n, deathStorm(rebirthProducers, rebirthMax, "--reuse-topic")...)
 	if err != nil || s.Ended != storm.EndedProducers {
 		return text + fmt.Sprintf("; dead again after %d producers", load(s).Pushes)
 	}
@@ -313,7 +387,7 @@ func (d *storied) watchHeap(ctx context.Context, k *bed.Broker) func() {
 			ticker := time.NewTicker(time.Second)
 			defer ticker.Stop()
 			for {
-				if n, err := heapBytes(ctx, k, false); err == nil {
+				if n, err := heapBytes(ctx, k); err == nil {
 					d.heap = append(d.heap, reading{time.Now(), float64(n)})
 				}
 				select {

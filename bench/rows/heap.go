@@ -25,43 +25,33 @@ const (
 
 var errNoHeap = errors.New("the heap cannot be read")
 
-// heapBytes is the used heap of a broker. Kafka's is read after a collection if that is wanted, which stops the broker for
-// its duration; Ottla's is what Go has allocated and not yet swept.
-func heapBytes(ctx context.Context, k *bed.Broker, collect bool) (int64, error) {
+// heapBytes is the heap of a broker. Kafka's is what is alive: a histogram of classes collects all garbage before it counts, which stops
+// the broker for its duration. Ottla's is what Go has allocated and not yet swept.
+func heapBytes(ctx context.Context, k *bed.Broker) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, jcmdMax)
 	defer cancel()
 	if k.Kind != results.Kafka {
 		return metricOf(ctx, k.HTTP, "go_memstats_heap_alloc_bytes")
 	}
-	pid := strconv.Itoa(k.PID)
-	if collect {
-		if err := exec.CommandContext(ctx, "jcmd", pid, "GC.run").Run(); err != nil {
-			return 0, fmt.Errorf("jcmd: %w", err)
-		}
-	}
-	out, err := exec.CommandContext(ctx, "jcmd", pid, "GC.heap_info").Output()
+	out, err := exec.CommandContext(ctx, "jcmd", strconv.Itoa(k.PID), "GC.class_histogram").Output()
 	if err != nil {
 		return 0, fmt.Errorf("jcmd: %w", err)
 	}
-	return usedHeap(string(out))
+	return histogramTotal(string(out))
 }
 
-// usedHeap reads what jcmd GC.heap_info prints first of the heap: "garbage-first heap   total 1048576K, used 16591K [...".
-func usedHeap(text string) (int64, error) {
-	_, rest, ok := strings.Cut(text, " heap ")
-	if !ok {
+// histogramTotal reads the last line of jcmd GC.class_histogram: "Total        104857       12345678".
+func histogramTotal(text string) (int64, error) {
+	_, rest, ok := strings.Cut(text, "\nTotal")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 2 {
 		return 0, errNoHeap
 	}
-	_, rest, ok = strings.Cut(rest, "used ")
-	if !ok {
+	n, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
 		return 0, errNoHeap
 	}
-	number, _, ok := strings.Cut(rest, "K")
-	n, err := strconv.ParseInt(number, 10, 64)
-	if !ok || err != nil {
-		return 0, errNoHeap
-	}
-	return n << 10, nil
+	return n, nil
 }
 
 // metricOf reads one number of a Prometheus page.

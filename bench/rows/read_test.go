@@ -4,19 +4,19 @@ import (
 	"math"
 	"reflect"
 	"testing"
+	"time"
 
 	"ottla/bench/results"
 	"ottla/internal/storm"
 )
 
-func TestUsedHeap(t *testing.T) {
-	const text = "28193:\n garbage-first heap   total 1048576K, used 16591K [0x00000000c0000000, 0x0000000100000000)\n  region size 1024K, 11 young (11264K), 0 survivors (0K)\n" +
-		" Metaspace       used 8380K, committed 8512K, reserved 1114112K\n"
-	if n, err := usedHeap(text); err != nil || n != 16591<<10 {
+func TestHistogramTotal(t *testing.T) {
+	const text = "28193:\n num     #instances         #bytes  class name (module)\n-------\n   1:         53201        5107296  [B (java.base@17)\nTotal        252413       16591234\n"
+	if n, err := histogramTotal(text); err != nil || n != 16591234 {
 		t.Errorf("%d, %v", n, err)
 	}
-	for _, text := range []string{"", "28193:\nCommand executed successfully", " garbage-first heap   total 1K, used", " heap used xK"} {
-		if n, err := usedHeap(text); err == nil {
+	for _, text := range []string{"", "28193:\nCommand executed successfully", "\nTotal 1", "\nTotal 1 x"} {
+		if n, err := histogramTotal(text); err == nil {
 			t.Errorf("%q: %d", text, n)
 		}
 	}
@@ -129,5 +129,29 @@ func TestSections(t *testing.T) {
 				t.Errorf("section %s: a chart of %q, which is no metric", s.Name, name)
 			}
 		}
+	}
+}
+
+// TestAttempts: what came after a pause is behind what came before, on one clock.
+func TestAttempts(t *testing.T) {
+	d, start := &storied{}, time.Unix(1_800_000_000, 0)
+	attempt := func(after time.Duration, pushes int64) storm.Summary {
+		return storm.Summary{
+			Started: start.Add(after), Seconds: 2, Loads: []storm.Load{{Pushes: pushes, Entries: 1000 * pushes}},
+			Series: []storm.Series{
+				{Name: "wide entries", Unit: "entries", Points: [][2]float64{{0, 0}, {2, 1000 * float64(pushes)}}}, {Name: "broker memory", Unit: "bytes", Points: [][2]float64{{1, 7 << 20}}},
+			},
+		}
+	}
+	if d.add(attempt(0, 3)) != 3 || d.add(storm.Summary{}) != 3 || d.add(attempt(10*time.Second, 2)) != 5 || d.summary.Seconds != 12 {
+		t.Errorf("%+v", d.summary)
+	}
+	want := [][2]float64{{0, 0}, {2, 3000}, {10, 3000}, {12, 5000}}
+	if !reflect.DeepEqual(d.summary.Series[0].Points, want) {
+		t.Errorf("%v", d.summary.Series[0].Points)
+	}
+	curve := d.curve(results.Ottla, []int64{0, 4000, 6000})
+	if len(curve) != 2 || curve[1].X != 4000 || curve[1].Values["rss"] != 7 {
+		t.Errorf("%+v", curve)
 	}
 }

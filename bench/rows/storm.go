@@ -365,7 +365,7 @@ func (f *filled) memory(ctx context.Context, values map[string]float64) {
 	if rss, err := f.k.RSS(); err == nil {
 		values["rss"] = float64(rss) / mebibyte
 	}
-	if heap, err := heapBytes(ctx, f.k, true); err == nil {
+	if heap, err := heapBytes(ctx, f.k); err == nil {
 		values["heap"] = float64(heap) / mebibyte
 	}
 }
