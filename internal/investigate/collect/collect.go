@@ -125,16 +125,11 @@ func SourceNames() []string {
 // Scan asks the cluster. It returns what was seen also when it was cut short by ctx or a limit; the sources say so. Its only error
 // is *ErrConnect, or options that make no sense.
 func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
-	if err := o.complete(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.TimeMax, errTimeMax)
-	defer cancel()
-	s, err := open(ctx, o)
+	ctx, s, end, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer end()
 	scan := s.scan
 	lines := map[string]*step{}
 	for i := range sources {
@@ -149,7 +144,7 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 		step := lines[sources[i].name]
 		switch {
 		case !sources[i].twice || !step.again():
-		case s.waitShown(ctx, step.ended.Add(o.Interval)):
+		case s.waitShown(ctx, step.ended.Add(s.o.Interval)):
 			step.runRound(ctx, 1)
 		default:
 			step.leftOut("there was no second reading: " + plain(context.Cause(ctx)))
@@ -162,6 +157,20 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 	scan.Budget = s.budget.used()
 	scan.Ended = s.now().UTC()
 	return scan, nil
+}
+
+// begin connects, with defaults where options say nothing. The context that it returns also ends with the time for the whole scan; end
+// gives everything back.
+func begin(ctx context.Context, o Options) (limited context.Context, s *session, end func(), err error) {
+	if err := o.complete(); err != nil {
+		return nil, nil, nil, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, o.TimeMax, errTimeMax)
+	if s, err = open(limited, o); err != nil {
+		cancel()
+		return nil, nil, nil, err
+	}
+	return limited, s, func() { s.close(); cancel() }, nil
 }
 
 // complete puts defaults where nothing is said, and refuses what makes no sense.

@@ -36,14 +36,9 @@ var sourceMetrics = source{
 }
 
 func runMetrics(ctx context.Context, s *step) error {
-	urls := s.o.MetricsURLs
+	urls := s.given(s.o.MetricsURLs, metricsURLsMax, "no URL of a metrics endpoint was given", "%d endpoints were not asked")
 	if len(urls) == 0 {
-		s.skip("no URL of a metrics endpoint was given")
 		return nil
-	}
-	if left := len(urls) - metricsURLsMax; left > 0 {
-		s.leftOut(fmt.Sprintf("%d endpoints were not asked", left))
-		urls = urls[:metricsURLsMax]
 	}
 	client := &http.Client{
 		Timeout: min(s.o.Timeout, metricsTimeout),
@@ -55,7 +50,6 @@ func runMetrics(ctx context.Context, s *step) error {
 		},
 	}
 	defer client.CloseIdleConnections()
-	s.expect(len(urls))
 	series := 0
 	for _, u := range urls {
 		m, err := s.scrape(ctx, client, u)

@@ -24,17 +24,12 @@ type PlanStep struct {
 
 // PlanFor says what Scan would do. Its errors are those of Scan.
 func PlanFor(ctx context.Context, o Options) (*Plan, error) {
-	if err := o.complete(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.TimeMax, errTimeMax)
-	defer cancel()
-	s, err := open(ctx, o)
+	ctx, s, end, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	p := &Plan{BytesMax: o.BytesMax, RequestsMax: o.RequestsMax}
+	defer end()
+	p := &Plan{BytesMax: s.o.BytesMax, RequestsMax: s.o.RequestsMax}
 	for i := range sources {
 		src := &sources[i]
 		st := s.step(src)
@@ -47,7 +42,7 @@ func PlanFor(ctx context.Context, o Options) (*Plan, error) {
 		out := PlanStep{Source: src.name, Permissions: src.permissions, What: src.what, Skipped: st.deselected()}
 		if out.Skipped == "" && src.most != nil {
 			out.Requests, out.Bytes = src.most(st)
-			out.Bytes = min(out.Bytes, o.BytesMax)
+			out.Bytes = min(out.Bytes, s.o.BytesMax)
 		}
 		p.Steps = append(p.Steps, out)
 	}

@@ -94,6 +94,20 @@ func (s *step) leftOut(what string) {
 	}
 }
 
+// given is what the caller named for this source, at most most of it; the source is skipped, and why, where there is nothing. tooMany has
+// a %d for how many are left out.
+func (s *step) given(names []string, most int, nothing, tooMany string) []string {
+	if len(names) == 0 {
+		s.skip(nothing)
+	}
+	if left := len(names) - most; left > 0 {
+		s.leftOut(fmt.Sprintf(tooMany, left))
+		names = names[:most]
+	}
+	s.expect(len(names))
+	return names
+}
+
 // expect adds n to what the progress bar counts up to; did counts one of them.
 func (s *step) expect(n int) { s.progressed(0, n) }
 func (s *step) did()         { s.progressed(1, 0) }
