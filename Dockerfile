@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The binary is cross-compiled: docker buildx build --platform linux/amd64,linux/arm64 emulates nothing.
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 ARG TARGETOS
@@ -12,6 +11,8 @@ RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buil
  && mkdir -p /out/data
 
 FROM scratch
+# For `ottla investigate` of clusters with TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/ottla /ottla
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
@@ -19,5 +20,6 @@ VOLUME /data
 EXPOSE 9092 9464
 # There is no authentication yet: publish the ports to networks that you trust, and say what clients are told to connect to, as
 #   docker run -p 127.0.0.1:9092:9092 ottla serve --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://localhost:9092
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/ottla", "topic", "list", "-b", "127.0.0.1:9092"]
 ENTRYPOINT ["/ottla"]
 CMD ["serve", "--data", "/data", "--http", "0.0.0.0:9464"]
