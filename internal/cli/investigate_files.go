@@ -61,8 +61,7 @@ func decodeScan(r io.Reader, most int64) (*evidence.Scan, error) {
 		r = unpacked
 	}
 	limited := &io.LimitedReader{R: r, N: most + 1}
-	scan := &evidence.Scan{}
-	err := json.NewDecoder(limited).Decode(scan)
+	scan, err := evidence.Decode(limited)
 	switch {
 	case limited.N <= 0:
 		return nil, fmt.Errorf("more than %d bytes", most)

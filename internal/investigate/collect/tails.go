@@ -231,6 +231,10 @@ func (r *tailsRun) keep() {
 	}
 	sortByBound(parts)
 	r.write(func(scan *evidence.Scan) {
+		if left := len(scan.Tails) + len(parts) - evidence.TailsMax; left > 0 {
+			parts = parts[:len(parts)-left]
+			r.leftOut(fmt.Sprintf("%d partitions that were read are above the limit of %d", left, evidence.TailsMax))
+		}
 		for _, p := range parts {
 			t := r.mu.got[p].take(min(r.mu.room, tailProducersMax))
 			r.mu.room -= len(t.Producers)

@@ -16,6 +16,7 @@ const (
 	BrokersMax           = 2_000
 	TopicsMax            = 100_000
 	PartitionsMax        = 200_000
+	TailsMax             = PartitionsMax
 	ProducersMax         = 200_000 // Producer values in all tails of a scan together
 	ClockPointsMax       = 1_000
 	CounterProbesMax     = 20_000
