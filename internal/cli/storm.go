@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,7 +138,11 @@ func (f *stormFlags) options(env *Env) (storm.Options, error) {
 		return o, err
 	}
 	o.Bootstrap = settings.Brokers
-	if o.Dial, err = settings.Dialer(); err != nil {
+	var guard func(network, address string, c syscall.RawConn) error
+	if o.ClusterID == "" {
+		guard = storm.LoopbackOnly
+	}
+	if o.Dial, err = settings.Dialer(guard); err != nil {
 		return o, err
 	}
 	mechanism, err := settings.SASL()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -58,7 +59,11 @@ type versions struct {
 func connect(ctx context.Context, o *Options) (*cluster, error) {
 	c := &cluster{o: o, brokers: map[int32]*brokerInfo{}, dial: o.Dial}
 	if c.dial == nil {
-		c.dial = (&net.Dialer{Timeout: connectMax}).DialContext
+		dialer := &net.Dialer{Timeout: connectMax}
+		if o.ClusterID == "" {
+			dialer.Control = LoopbackOnly
+		}
+		c.dial = dialer.DialContext
 	}
 	if o.ClusterID == "" {
 		if err := onlyLoopback(ctx, o.Bootstrap); err != nil {
@@ -131,7 +136,20 @@ func onlyLoopback(ctx context.Context, addrs []string) error {
 	return nil
 }
 
-// loopbackDial keeps the promise of onlyLoopback for brokers that appear, or names that change their meaning, afterwards.
+// LoopbackOnly is a net.Dialer's Control for clusters that were not named. It refuses addresses that are not on the loopback interface before
+// anything is sent to them, a TLS handshake too.
+func LoopbackOnly(_, address string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("%w: %s is not on the loopback interface", ErrRefused, address)
+	}
+	return nil
+}
+
+// loopbackDial keeps the promise of onlyLoopback for brokers that appear, or names that change their meaning, afterwards, whoever dials.
 func loopbackDial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

@@ -563,6 +563,17 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+func TestLoopbackOnly(t *testing.T) {
+	for address, allowed := range map[string]bool{
+		"127.0.0.1:9092": true, "127.8.8.8:1": true, "[::1]:9092": true, "[::ffff:127.0.0.1]:1": true,
+		"192.0.2.1:9092": false, "[2001:db8::1]:9092": false, "[fe80::1%eth0]:9092": false, "0.0.0.0:9092": false, "[::]:9092": false, "localhost:9092": false,
+	} {
+		if err := LoopbackOnly("tcp", address, nil); errors.Is(err, ErrRefused) == allowed || (err == nil) != allowed {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestGuardRails(t *testing.T) {
 	n := startNode(t, disk.NewMem())
 	o := small(n.Addr())

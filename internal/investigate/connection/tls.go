@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -63,8 +64,9 @@ func anyName(c *tls.Config) {
 	}
 }
 
-// Dialer opens connections as the settings say, without logging in: for clients that speak the protocol themselves.
-func (s *Settings) Dialer() (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+// Dialer opens connections as the settings say, without logging in: for clients that speak the protocol themselves. control, if not nil, may refuse
+// an address before anything is sent to it, as net.Dialer has it.
+func (s *Settings) Dialer(control func(network, address string, c syscall.RawConn) error) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
 	if err := s.addresses(); err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (s *Settings) Dialer() (func(ctx context.Context, network, address string) 
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: control}
 	if config == nil {
 		return dialer.DialContext, nil
 	}

@@ -9,12 +9,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +119,7 @@ func file(t *testing.T, name string, content []byte) string {
 func inProperties(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\\n") }
 
 func talk(s *Settings, address string) error {
-	dial, err := s.Dialer()
+	dial, err := s.Dialer(nil)
 	if err != nil {
 		return err
 	}
@@ -219,6 +221,47 @@ func clearServer(t *testing.T) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// Who may not be connected to is refused before a handshake tells it anything.
+func TestDialerRefusesBeforeTheHandshake(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("not there")
+	for _, security := range []string{"PLAINTEXT", "SSL"} {
+		s := &Settings{}
+		if err := s.Properties([]byte("security.protocol=" + security)); err != nil {
+			t.Fatal(err)
+		}
+		dial, err := s.Dialer(func(_, address string, _ syscall.RawConn) error {
+			if address != l.Addr().String() {
+				t.Errorf("asked about %s", address)
+			}
+			return refused
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dial(t.Context(), "tcp", l.Addr().String()); !errors.Is(err, refused) {
+			t.Errorf("%s: %v", security, err)
+		}
+	}
+	last, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	defer l.Close()
+	if first.RemoteAddr().String() != last.LocalAddr().String() {
+		t.Error("a refused address was connected to")
+	}
 }
 
 func FuzzStores(f *testing.F) {
