@@ -338,10 +338,22 @@ func (f *investigateFlags) printFix(w io.Writer, fix *diagnose.Fix) error {
 	if err := table(w, []string{"AT", "ENTRIES", "PREDICTED", "BIRTHS", "SOURCE"}, rows); err != nil {
 		return err
 	}
-	if !fix.Done.IsZero() {
-		fmt.Fprintf(w, "\nThe last leaked entry is gone at %s, if it goes on so.\n", fix.Done.Format(time.RFC3339))
+	if words := doneWords(fix); words != "" {
+		fmt.Fprintf(w, "\n%s\n", words)
 	}
 	return exitOf(fix.Exit)
+}
+
+// doneWords says when the last leaked entry is gone, or was by the time of the last scan; nothing if that is not known.
+func doneWords(fix *diagnose.Fix) string {
+	done := fix.Done.Format(time.RFC3339)
+	switch n := len(fix.Points); {
+	case fix.Done.IsZero():
+		return ""
+	case n > 0 && !fix.Done.After(fix.Points[n-1].At):
+		return "By the prediction, the last leaked entry expired at " + done + "."
+	}
+	return "If nothing changes, the last leaked entry expires at " + done + "."
 }
 
 // exitWith says which files, or that standard output, could not be written and ends with the verdict's exit code; where that is 0, with that of a wrong command line.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -325,4 +326,17 @@ func FuzzDecodeScan(f *testing.F) {
 			t.Error("no verdict")
 		}
 	})
+}
+
+func TestDoneWords(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 3, hour, 0, 0, 0, time.UTC) }
+	for want, fix := range map[string]diagnose.Fix{
+		"": {Points: []diagnose.FixPoint{{At: at(1)}}},
+		"If nothing changes, the last leaked entry expires at 2026-11-03T14:00:00Z.": {Done: at(14), Points: []diagnose.FixPoint{{At: at(1)}, {At: at(13)}}},
+		"By the prediction, the last leaked entry expired at 2026-11-03T12:00:00Z.":  {Done: at(12), Points: []diagnose.FixPoint{{At: at(1)}, {At: at(13)}}},
+	} {
+		if got := doneWords(&fix); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

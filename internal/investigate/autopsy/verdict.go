@@ -197,7 +197,7 @@ func (f *facts) details() {
 		say("Not counted: %s entries of partitions without a write for longer than an entry lives here (%s); a broker drops those.", phrase.Count(float64(f.expired)), phrase.Span(f.lifeSeconds()))
 	}
 	if h.UntilFull >= 0 && !h.FullAt.IsZero() {
-		say("The heap of %s is full at %s if it goes on so (%s).", phrase.Bytes(float64(h.Max)), phrase.Clock(h.FullAt), h.GrowthHow)
+		say("At this rate, the heap of %s is full at %s (%s).", phrase.Bytes(float64(h.Max)), phrase.Clock(h.FullAt), h.GrowthHow)
 	} else if f.growing() && h.projectable < growthSpan {
 		say("%s", f.grownText())
 	} else if h.Known && h.PerSecond > 0 && f.r.Level != diagnose.Healthy {
