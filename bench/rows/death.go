@@ -25,9 +25,9 @@ const (
 	// deathCleanerBytes is Kafka's log.cleaner.dedupe.buffer.size: of its 128 MiB half the heap would be full from the start.
 	deathCleanerBytes = "8388608"
 	// deathMax bounds the storm that is to end Kafka.
-	deathMax = 150 * time.Second
+	deathMax = 100 * time.Second
 	// deathStall is the silence that ends a storm, deathProof the time for one more record that is the proof.
-	deathStall = 15 * time.Second
+	deathStall = 10 * time.Second
 	deathProof = 20 * time.Second
 	// rebirthMax is how long a broker with a full heap has to come up again.
 	rebirthMax = 45 * time.Second

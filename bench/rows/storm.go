@@ -235,32 +235,43 @@ func remove(k *bed.Broker) {
 	_ = os.RemoveAll(k.Data)
 }
 
+// StormSections are the sections on producers that are gone and on groups, in the order of the report.
+func StormSections() []Section {
+	out := append([]Section{Storm(), StormEntries()}, Death()...)
+	out = append(out, Exactness())
+	out = append(out, Growth()...)
+	return append(out, Groups(), GroupOffsets())
+}
+
+var entriesMetrics = []results.Metric{
+	metric("rss", "RSS", "MiB", results.Lower),
+	metric("heap", "heap", "MiB", results.Lower),
+	metric("producers", "single-use producers", "1/s", results.Higher),
+	metric("cpu", "broker CPU per producer", "µs", results.Lower),
+	metric("disk", "disk, log included", "MiB", results.Lower),
+	metric("state", "disk of producer state, per entry", "B", results.Lower),
+	metric("answers", "restart: answers", "s", results.Lower),
+	metric("writes", "restart: writable", "s", results.Lower),
+	metric("killed-answers", "after kill -9: answers", "s", results.Lower),
+	metric("killed-writes", "after kill -9: writable", "s", results.Lower),
+}
+
+const entriesAbout = "RSS and heap then (Kafka: what is alive; Ottla: what is allocated, garbage included), the rate and the broker's CPU of the last nine tenths. " +
+	"Then a clean stop: disk of all and of producer state, start until the broker answers and until the partition takes a record. Then a hundredth more producers, kill -9, and the same start again."
+
 // StormEntries is what producers that are gone cost a broker.
 func StormEntries() Section {
-	rss := metric("rss", "RSS", "MiB", results.Lower)
 	return Section{
 		Section: results.Section{
 			Name: "entries", Title: "What single-use producers leave behind", Row: "entries",
-			About: "`ottla storm` on one partition, one batch with an empty record for each producer, in one broker until the number of entries is there: RSS and heap then (Kafka: " +
-				"what is alive after a collection; Ottla: what is allocated, garbage included), the rate and the broker's CPU of the last nine tenths. Then a clean stop: disk of all and of producer state, " +
-				"start until the broker answers and until the partition takes a record. Then a hundredth more producers, kill -9, and the same start again. Kafka goes as far as 1 million.",
-			Metrics: []results.Metric{
-				rss,
-				metric("heap", "heap", "MiB", results.Lower),
-				metric("producers", "single-use producers", "1/s", results.Higher),
-				metric("cpu", "broker CPU per producer", "µs", results.Lower),
-				metric("disk", "disk, log included", "MiB", results.Lower),
-				metric("state", "disk of producer state, per entry", "B", results.Lower),
-				metric("answers", "restart: answers", "s", results.Lower),
-				metric("writes", "restart: writable", "s", results.Lower),
-				metric("killed-answers", "after kill -9: answers", "s", results.Lower),
-				metric("killed-writes", "after kill -9: writable", "s", results.Lower),
-			},
-			Chart: results.Chart{Kind: "lines", Metric: []string{"rss", "heap", "cpu", "writes"}, XTitle: "entries", LogX: true},
+			About:   "`ottla storm` on one partition, one batch with an empty record for each producer, until the number of entries is there: " + entriesAbout + " Kafka goes as far as 1 million.",
+			Metrics: entriesMetrics,
+			Chart:   results.Chart{Kind: "lines", Metric: []string{"rss", "heap", "cpu", "writes"}, XTitle: "entries", LogX: true},
 		},
 		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
 			t := &stormTable{"entries", b, p, record}
-			errs := []error{t.entries(ctx, results.Kafka, kafkaSteps(p)), t.entries(ctx, results.Ottla, ottlaSteps(p))}
+			f := fill{seconds: stepSecondsMax}
+			errs := []error{t.entries(ctx, results.Kafka, steps(p.scaled(kafkaEntries, 0)), f), t.entries(ctx, results.Ottla, steps(p.scaled(ottlaEntries, 0)), f)}
 			if errs[0] != nil && errs[1] != nil {
 				return errors.Join(errs...)
 			}
@@ -268,6 +279,32 @@ func StormEntries() Section {
 		},
 	}
 }
+
+// Storm100M is the same for Ottla alone, up to 100 million: no part of All. It takes half an hour and 5 GB of disk: the entries stay,
+// of the log only the last gigabyte does.
+func Storm100M() Section {
+	return Section{
+		Section: results.Section{
+			Name: "entries-100m", Title: "100 million single-use producers", Row: "entries",
+			About:   "As the table of entries, with retention.bytes=1073741824 on the topic: what is behind in the log goes, who wrote it stays known. " + entriesAbout,
+			Metrics: entriesMetrics,
+			Chart:   results.Chart{Kind: "lines", Metric: []string{"rss"}, XTitle: "entries", LogX: true},
+		},
+		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
+			t := &stormTable{"entries-100m", b, p, record}
+			return t.entries(ctx, results.Ottla, steps(p.scaled(100_000_000, 0)), fill{
+				seconds: hundredMillionSecondsMax, config: map[string]string{"log.retention.check.interval.ms": "5000"},
+				args: []string{"--topic-config", "retention.bytes=1073741824", "--topic-config", "segment.bytes=134217728"},
+			})
+		},
+	}
+}
+
+// How far each broker is filled at full scale. A million are 300 MB of Kafka's heap and a minute.
+const (
+	kafkaEntries = 1_000_000
+	ottlaEntries = 10_000_000
+)
 
 // steps are powers of ten from 10,000 to most, at least the first two.
 func steps(most int64) []int64 {
@@ -278,29 +315,36 @@ func steps(most int64) []int64 {
 	return out
 }
 
-func kafkaSteps(p Plan) []int64 { return steps(p.scaled(1_000_000, 0)) }
-func ottlaSteps(p Plan) []int64 { return steps(p.scaled(10_000_000, 0)) }
+const (
+	// stepSecondsMax bounds one step: Ottla fills 9 million in about two minutes.
+	stepSecondsMax = 240
+	// hundredMillionSecondsMax is the same for 90 million.
+	hundredMillionSecondsMax = 3600
+)
 
-// stepSecondsMax bounds one step: Ottla fills 9 million in about two minutes.
-const stepSecondsMax = 240
+// fill says how a broker is filled.
+type fill struct {
+	seconds int               // that one step may take
+	config  map[string]string // of the broker
+	args    []string          // of the first storm, which makes the topic
+}
 
 // filled is a broker that is filled step by step.
 type filled struct {
 	*stormTable
+	fill
 	k       *bed.Broker
 	topic   string
-	args    []string // further arguments of each storm
 	entries int64
-	wide    int64 // entries of one producer
 }
 
-func (t *stormTable) entries(ctx context.Context, kind results.Broker, to []int64) error {
-	k, err := t.bed.Start(ctx, kind, bed.Options{})
+func (t *stormTable) entries(ctx context.Context, kind results.Broker, to []int64, how fill) error {
+	k, err := t.bed.Start(ctx, kind, bed.Options{Config: how.config})
 	if err != nil {
 		t.fail(rounded(to[0]), kind, 1, float64(to[0]), err)
 		return err
 	}
-	f := &filled{stormTable: t, k: k, topic: storm.TopicPrefix + "entries", args: []string{"--record-bytes", "0"}, wide: 1}
+	f := &filled{stormTable: t, fill: how, k: k, topic: storm.TopicPrefix + "entries"}
 	defer func() { remove(f.k) }()
 	for _, n := range to {
 		if err := f.step(ctx, n); err != nil {
@@ -313,14 +357,16 @@ func (t *stormTable) entries(ctx context.Context, kind results.Broker, to []int6
 
 // grow has more producers come until there are so many entries.
 func (f *filled) grow(ctx context.Context, to int64) (storm.Summary, error) {
-	args := append([]string{"-n", strconv.FormatInt((to-f.entries)/f.wide, 10), "--max-seconds", strconv.Itoa(stepSecondsMax), "--topic", f.topic, "--keep"}, f.args...)
+	args := []string{"-n", strconv.FormatInt(to-f.entries, 10), "--max-seconds", strconv.Itoa(f.seconds), "--record-bytes", "0", "--topic", f.topic, "--keep"}
 	if f.entries > 0 {
 		args = append(args, "--reuse-topic")
+	} else {
+		args = append(args, f.args...)
 	}
 	s, err := f.storm(ctx, f.k, args...)
 	f.entries += load(s).Entries
 	if err == nil && f.entries < to {
-		err = fmt.Errorf("%s of %s entries in %d s: %s", rounded(f.entries), rounded(to), stepSecondsMax, s.Ended)
+		err = fmt.Errorf("%s of %s entries in %d s: %s", rounded(f.entries), rounded(to), f.seconds, s.Ended)
 	}
 	return s, err
 }
