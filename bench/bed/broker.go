@@ -1,6 +1,7 @@
 package bed
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -24,8 +25,12 @@ const (
 	lookEvery   = 5 * time.Millisecond
 )
 
-// Deleted files go after a second with both brokers, so that a row can wait for it; else after a minute.
-const deleteDelay = "log.segment.delete.delay.ms=1000"
+// Both brokers delete files after a second, so that a row can wait for it, else after a minute; and neither waits for the
+// first members of a group.
+const (
+	deleteDelay  = "log.segment.delete.delay.ms=1000"
+	noGroupDelay = "group.initial.rebalance.delay.ms=0"
+)
 
 // Start starts a broker and waits until it answers.
 func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broker, error) {
@@ -47,7 +52,8 @@ func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broke
 	case results.Ottla:
 		cmd, err = b.ottla(k)
 	case results.Null:
-		cmd = exec.Command(b.benchBin, "null", "--listen", k.Addr, "--partitions", cmpOr(o.Config["partitions"], "12"))
+		cmd = exec.Command(b.benchBin, "null", "--listen", k.Addr, "--partitions", cmp.Or(o.Config["partitions"], "12"),
+			"--record-bytes", cmp.Or(o.Config["record.bytes"], "1024"))
 	default:
 		err = fmt.Errorf("no broker is called %q", kind)
 	}
@@ -76,19 +82,12 @@ func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broke
 	return k, nil
 }
 
-func cmpOr(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
-}
-
 func (b *Bed) ottla(k *Broker) (*exec.Cmd, error) {
 	var err error
 	if k.HTTP, err = b.address(); err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--data", k.Data, "--listen", k.Addr, "--http", k.HTTP, "--set", deleteDelay}
+	args := []string{"serve", "--data", k.Data, "--listen", k.Addr, "--http", k.HTTP, "--set", deleteDelay, "--set", noGroupDelay}
 	for _, line := range configLines(k.Opts.Config) {
 		args = append(args, "--set", line)
 	}
@@ -96,7 +95,7 @@ func (b *Bed) ottla(k *Broker) (*exec.Cmd, error) {
 }
 
 // kafka formats the data directory if it is new. The JVM's options are those of kafka-server-start.sh; the configuration
-// has Kafka's defaults but for the replication that a single node cannot have, and no wait for a group's first members.
+// has Kafka's defaults but for the replication that a single node cannot have and for what Ottla is told too.
 func (b *Bed) kafka(ctx context.Context, k *Broker) (*exec.Cmd, error) {
 	controller, err := b.address()
 	if err != nil {
@@ -112,7 +111,7 @@ func (b *Bed) kafka(ctx context.Context, k *Broker) (*exec.Cmd, error) {
 		"offsets.topic.replication.factor=1",
 		"transaction.state.log.replication.factor=1",
 		"transaction.state.log.min.isr=1",
-		"group.initial.rebalance.delay.ms=0",
+		noGroupDelay,
 		deleteDelay,
 	}, configLines(k.Opts.Config)...)
 	file := b.file("kafka") + ".properties"
@@ -126,7 +125,7 @@ func (b *Bed) kafka(ctx context.Context, k *Broker) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("format Kafka's storage: %w", err)
 		}
 	}
-	heap := cmpOr(k.Opts.Heap, "1g")
+	heap := cmp.Or(k.Opts.Heap, "1g")
 	return exec.Command("java", "-Xmx"+heap, "-Xms"+heap, "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
 		"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
 		"-cp", filepath.Join(b.KafkaLibs, "*"), "kafka.Kafka", file), nil

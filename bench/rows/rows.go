@@ -4,6 +4,7 @@ package rows
 
 import (
 	"context"
+	"slices"
 
 	"ottla/bench/bed"
 	"ottla/bench/results"
@@ -26,5 +27,12 @@ type Section struct {
 
 // All are the sections in the order of the report.
 func All() []Section {
-	return nil
+	return slices.Concat(
+		Produce(),
+		Fetch(),
+		[]Section{Storm(), StormEntries()},
+		Death(),
+		[]Section{Exactness(), Groups(), GroupOffsets()},
+		Growth(),
+	)
 }

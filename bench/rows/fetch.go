@@ -1,0 +1,183 @@
+package rows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"ottla/bench/bed"
+	"ottla/bench/results"
+)
+
+// Fetch are the tables of how fast each client reads what has been written before: from the page cache, and from disk.
+func Fetch() []Section {
+	const about = "`rdkafka_performance -C`, which reads all partitions, and `org.apache.kafka.tools.ConsumerPerformance`, a member of a group (its time without the group's forming). " +
+		"The records are written once for each row and broker by rdkafka_performance and read in each round. CPU is that of the broker's process during the whole run, per 10^9 bytes of records."
+	const reachOfCPU = 0.8
+	measure := func(cold bool) func(context.Context, *bed.Bed, Plan, func(results.Sample)) error {
+		return func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
+			return (&throughput{bed: b, plan: p, client: librdkafka, record: record}).fetchAll(ctx, cold)
+		}
+	}
+	return []Section{
+		{
+			Section: results.Section{
+				Name: "fetch", Title: "Fetch from the page cache", Row: "Workload",
+				About:   about + " The null server answers each fetch with the same prepared batch.",
+				Metrics: throughputMetrics("out", 1.1, reachOfCPU),
+				Chart:   results.Chart{Kind: "bars", Metric: []string{"throughput", "cpu"}},
+			},
+			Measure: measure(false),
+		},
+		{
+			Section: results.Section{
+				Name: "fetch-cold", Title: "Catching up from a cold cache", Row: "Workload",
+				About:   about + " Before each read all is synced and the kernel drops its page cache.",
+				Metrics: throughputMetrics("out", 1, 0),
+				Chart:   results.Chart{Kind: "bars", Metric: []string{"throughput"}},
+			},
+			Measure: measure(true),
+		},
+	}
+}
+
+func (t *throughput) fetchAll(ctx context.Context, cold bool) (err error) {
+	if cold {
+		if err := t.bed.DropCache(ctx); err != nil {
+			t.record(results.Sample{Row: "all", Broker: results.Kafka, Round: 1, Note: "left out, as the page cache cannot be dropped: " + err.Error()})
+			return ctx.Err()
+		}
+	}
+	end, err := t.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	var all []workload
+	for _, size := range []int{1024, 100} {
+		for _, partitions := range []int{1, 12, 100} {
+			all = append(all, workload{size, partitions, "none"})
+			if partitions == 12 && !cold {
+				all = append(all, workload{size, partitions, "lz4"})
+			}
+		}
+	}
+	if err := t.warmFetch(ctx); err != nil {
+		return err
+	}
+	for _, w := range all {
+		if err := t.fetchRow(ctx, w, cold); err != nil {
+			for _, kind := range []results.Broker{results.Kafka, results.Ottla} {
+				t.record(results.Sample{Row: w.String(), Broker: kind, Round: 1, Note: err.Error()})
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// fetched is how many records a row has: 1.5 GB of them, or of the small ones as many as take a few seconds.
+func (t *throughput) fetched(w workload) int64 {
+	if w.recordBytes < 1024 {
+		return t.plan.scaled(6_000_000, 100_000)
+	}
+	return t.plan.scaled(1_500_000, 100_000)
+}
+
+// warmFetch reads once with each client before anything counts.
+func (t *throughput) warmFetch(ctx context.Context) error {
+	w := workload{1024, 12, "none"}
+	topic, err := t.fill(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, k := range t.brokers {
+		for _, c := range []client{librdkafka, javaClient} {
+			if _, err := t.fetch(ctx, k, c, topic, w, t.fetched(w)); err != nil {
+				return fmt.Errorf("warm-up of %s with %s: %w", k.Kind, c, err)
+			}
+		}
+	}
+	return t.empty(ctx, topic)
+}
+
+// fill writes a row's records to a topic of both brokers.
+func (t *throughput) fill(ctx context.Context, w workload) (topic string, err error) {
+	topic = t.topic()
+	for _, k := range t.brokers {
+		if err := k.CreateTopic(ctx, topic, w.partitions, nil); err != nil {
+			return topic, err
+		}
+		m, err := t.produce(ctx, k, topic, w, t.fetched(w))
+		if err != nil && m.records < t.fetched(w) { // not too fast to measure, which does not matter here
+			return topic, fmt.Errorf("fill %s: %w", k.Kind, err)
+		}
+	}
+	return topic, nil
+}
+
+func (t *throughput) empty(ctx context.Context, topic string) (err error) {
+	for _, k := range t.brokers {
+		err = errors.Join(err, k.DeleteTopic(ctx, topic))
+	}
+	return err
+}
+
+func (t *throughput) fetchRow(ctx context.Context, w workload, cold bool) (err error) {
+	topic, err := t.fill(ctx, w)
+	defer func() { err = errors.Join(err, t.empty(ctx, topic)) }()
+	if err != nil {
+		return err
+	}
+	kinds := []results.Broker{results.Kafka, results.Ottla}
+	if !cold && w.codec == "none" { // the null server's one batch is not compressed
+		kinds = append(kinds, results.Null)
+	}
+	for _, c := range []client{librdkafka, javaClient} {
+		for round := 1; round <= t.plan.Rounds; round++ {
+			for _, kind := range inTurn(round, append([]results.Broker(nil), kinds...)...) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				sample := results.Sample{Row: w.String() + ", " + string(c), Broker: kind, Round: round}
+				err := t.with(ctx, kind, w, func(k *bed.Broker) (err error) {
+					if cold {
+						if err := t.bed.DropCache(ctx); err != nil {
+							return err
+						}
+					}
+					sample.Values, err = t.cost(k, w, t.fetched(w), func() (moved, error) { return t.fetch(ctx, k, c, topic, w, t.fetched(w)) })
+					return err
+				})
+				if err != nil {
+					sample.Note = err.Error()
+				}
+				t.record(sample)
+			}
+		}
+	}
+	return nil
+}
+
+// fetch reads a whole topic. Its errors are those of the tool and of what it printed.
+func (t *throughput) fetch(ctx context.Context, k *bed.Broker, c client, topic string, w workload, count int64) (moved, error) {
+	n := strconv.FormatInt(count, 10)
+	if c == javaClient {
+		t.topics++ // for a group that has read nothing
+		out, err := t.bed.Java(ctx, "org.apache.kafka.tools.ConsumerPerformance", "--bootstrap-server", k.Addr, "--topic", topic,
+			"--num-records", n, "--group", fmt.Sprintf("perf-%d", t.topics), "--hide-header")
+		if err = errors.Join(err, out.Err()); err != nil {
+			return moved{}, err
+		}
+		return readJavaConsumer(out.Stdout)
+	}
+	args := []string{"-C", "-b", k.Addr, "-t", topic, "-c", n, "-o", "beginning", "-u", "-i", "100"}
+	for p := range w.partitions {
+		args = append(args, "-p", strconv.Itoa(p))
+	}
+	out, err := t.bed.Rdkafka(ctx, args...)
+	if err = errors.Join(err, out.Err()); err != nil {
+		return moved{}, err
+	}
+	return readRdkafkaConsumer(out.Stdout)
+}
