@@ -31,13 +31,13 @@ func preface(w *bytes.Buffer, run *results.Run) {
 	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, in one run on one machine: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
 		"and a warm-up is thrown away. A cell is the median of the rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
 		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
-		"To measure it again, on your machine (with Go, a C compiler, Java and Maven; the report is written anew):\n\n```sh\nmake bench\n")
+		"To measure it again, on your machine (with Go, a C compiler, Java and Maven; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
 	if len(run.Sections) > 0 {
 		names := []string{run.Sections[0].Name}
 		if len(run.Sections) > 1 {
 			names = append(names, run.Sections[len(run.Sections)-1].Name)
 		}
-		fmt.Fprintf(w, "go run ./bench --sections %s\n", strings.Join(names, ","))
+		fmt.Fprintf(w, "go run ./bench --sections %s --merge   # some of it, the rest as it was; --help says more\n", strings.Join(names, ","))
 	}
 	fmt.Fprint(w, "```\n\n")
 	if len(run.Sections) > 1 {
@@ -127,6 +127,9 @@ func summarize(v *view, m results.Metric) summed {
 		}
 	}
 	s.result = result(m, met, lost, s.rows)
+	if s.result == "" && len(ratios) > 0 {
+		s.result = number(worst.ratio) + " × the first row at most"
+	}
 	for _, extra := range []struct {
 		n    int
 		text string
@@ -141,7 +144,7 @@ func summarize(v *view, m results.Metric) summed {
 func result(m results.Metric, met, lost, rows int) string {
 	switch {
 	case m.Reach == 0 && m.Better == results.Flat:
-		return "no goal"
+		return "" // flat without a number: for the reader to judge
 	case m.Reach == 0 && lost > 0:
 		return fmt.Sprintf("**loses %d of %d rows**", lost, rows)
 	case m.Reach == 0:
