@@ -140,16 +140,7 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 			return nil, &ErrConnect{s.unreachable()}
 		}
 	}
-	for i := range sources {
-		step := lines[sources[i].name]
-		switch {
-		case !sources[i].twice || !step.again():
-		case s.waitShown(ctx, step.ended.Add(s.o.Interval)):
-			step.runRound(ctx, 1)
-		default:
-			step.leftOut("there was no second reading: " + plain(context.Cause(ctx)))
-		}
-	}
+	s.readAgain(ctx, lines)
 	for i := range sources {
 		scan.Sources = append(scan.Sources, lines[sources[i].name].ledger())
 	}
@@ -157,6 +148,25 @@ func Scan(ctx context.Context, o Options) (*evidence.Scan, error) {
 	scan.Budget = s.budget.used()
 	scan.Ended = s.now().UTC()
 	return scan, nil
+}
+
+// readAgain runs the second rounds, after what became of the topics was asked.
+func (s *session) readAgain(ctx context.Context, lines map[string]*step) {
+	renewed := false
+	for i := range sources {
+		step := lines[sources[i].name]
+		switch {
+		case !sources[i].twice || !step.again():
+		case s.waitShown(ctx, step.ended.Add(s.o.Interval)):
+			if topics := lines[evidence.SourceMetadata]; !renewed && topics.again() {
+				renewed = true
+				topics.runRound(ctx, 1)
+			}
+			step.runRound(ctx, 1)
+		default:
+			step.leftOut("there was no second reading: " + plain(context.Cause(ctx)))
+		}
+	}
 }
 
 // begin connects, with defaults where options say nothing. The context that it returns also ends with the time for the whole scan; end
