@@ -25,7 +25,7 @@ const (
 	// deathCleanerBytes is Kafka's log.cleaner.dedupe.buffer.size: of its 128 MiB half the heap would be full from the start.
 	deathCleanerBytes = "8388608"
 	// deathMax bounds the storm that is to end Kafka.
-	deathMax = 100 * time.Second
+	deathMax = 80 * time.Second
 	// deathStall is the silence that ends a storm, deathProof the time for one more record that is the proof.
 	deathStall = 10 * time.Second
 	deathProof = 20 * time.Second
@@ -283,7 +283,7 @@ func (t *stormTable) rebirth(ctx context.Context, k **bed.Broker) string {
 		return "does not come up: " + err.Error()
 	}
 	text := fmt.Sprintf("answers after %.2f s, writable after %.2f s", answers, writes)
-	s, err := t.storm(ctx, n, deathStorm(rebirthProducers, rebirthMax, "--reuse-topic")...)
+	s, err := t.storm(ctx, n, deathStorm(rebirthProducers, rebirthMax/2, "--reuse-topic")...)
 	if err != nil || s.Ended != storm.EndedProducers {
 		return text + fmt.Sprintf("; dead again after %d producers", load(s).Pushes)
 	}

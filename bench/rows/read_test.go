@@ -3,6 +3,7 @@ package rows
 import (
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,7 +111,7 @@ func TestCurve(t *testing.T) {
 
 // TestSections: names of sections, metrics and charts fit together.
 func TestSections(t *testing.T) {
-	all := append(StormSections(), Storm100M())
+	all := slices.Concat([]Section{Storm(), StormEntries(), Storm100M(), Exactness(), Groups(), GroupOffsets()}, Death(), Growth())
 	sections := map[string]bool{}
 	for _, s := range all {
 		if sections[s.Name] || s.Name == "" || s.About == "" || s.Measure == nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -109,7 +110,7 @@ func (t *stormTable) again(ctx context.Context, k *bed.Broker, topic string) (_ 
 	return n, n.ReadyAfter.Seconds(), (n.ReadyAfter + time.Since(began)).Seconds(), nil
 }
 
-// diskBytes adds up the sizes of a directory's files: all, and those that hold producer state.
+// diskBytes adds up the blocks of a directory's files, which Kafka makes larger than they are: all, and those that hold producer state.
 func diskBytes(k *bed.Broker) (all, state int64) {
 	_ = filepath.WalkDir(k.Data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -119,10 +120,15 @@ func diskBytes(k *bed.Broker) (all, state int64) {
 		if err != nil {
 			return nil
 		}
-		all += info.Size()
+		size := info.Size()
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			const block = 512
+			size = stat.Blocks * block
+		}
+		all += size
 		name := strings.TrimPrefix(path, k.Data+string(os.PathSeparator))
 		if k.Kind == results.Ottla && strings.HasPrefix(name, "producers") || k.Kind == results.Kafka && strings.HasSuffix(name, ".snapshot") && !strings.Contains(name, "__cluster_metadata") {
-			state += info.Size()
+			state += size
 		}
 		return nil
 	})
@@ -233,14 +239,6 @@ func remove(k *bed.Broker) {
 		_ = k.Kill()
 	}
 	_ = os.RemoveAll(k.Data)
-}
-
-// StormSections are the sections on producers that are gone and on groups, in the order of the report.
-func StormSections() []Section {
-	out := append([]Section{Storm(), StormEntries()}, Death()...)
-	out = append(out, Exactness())
-	out = append(out, Growth()...)
-	return append(out, Groups(), GroupOffsets())
 }
 
 var entriesMetrics = []results.Metric{
