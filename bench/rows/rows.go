@@ -30,7 +30,8 @@ func All() []Section {
 	return slices.Concat(
 		Produce(),
 		Fetch(),
-		[]Section{Storm(), StormEntries()},
+		Latency(),
+		[]Section{Footprint(), Partitions(), Storm(), StormEntries()},
 		Death(),
 		[]Section{Exactness(), Groups(), GroupOffsets()},
 		Growth(),
