@@ -4,7 +4,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20000x
 
-.PHONY: build test race lint fuzz compat compat-all investigate bench docs release deploy-test
+.PHONY: build test race lint fuzz compat compat-all investigate bench microbench docs release deploy-test
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X ottla/internal/cli.Version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -41,7 +41,11 @@ compat-all: build
 investigate: build
 	bash test/investigate/run.sh bin/ottla
 
+# Side by side with Apache Kafka: docs/benchmarks.md, its JSON and its charts. BENCH=--quick to see whether all works.
 bench:
+	$(GO) run ./bench $(BENCH)
+
+microbench:
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 # docs/configuration.md is generated from the table of keys.

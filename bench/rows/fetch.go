@@ -79,9 +79,9 @@ func (t *throughput) fetchAll(ctx context.Context, cold bool) (err error) {
 // fetched is how many records a row has: 1.5 GB of them, or of the small ones as many as take a few seconds.
 func (t *throughput) fetched(w workload) int64 {
 	if w.recordBytes < 1024 {
-		return t.plan.scaled(6_000_000, 100_000)
+		return t.plan.scaled(6_000_000, 400_000)
 	}
-	return t.plan.scaled(1_500_000, 100_000)
+	return t.plan.scaled(1_500_000, 400_000)
 }
 
 // warmFetch reads once with each client before anything counts.
@@ -171,7 +171,7 @@ func (t *throughput) fetch(ctx context.Context, k *bed.Broker, c client, topic s
 		}
 		return readJavaConsumer(out.Stdout)
 	}
-	args := []string{"-C", "-b", k.Addr, "-t", topic, "-c", n, "-o", "beginning", "-u", "-i", "100"}
+	args := []string{"-C", "-b", k.Addr, "-t", topic, "-c", n, "-o", "beginning", "-u", "-i", "100", "-X", "log_level=3"}
 	for p := range w.partitions {
 		args = append(args, "-p", strconv.Itoa(p))
 	}
