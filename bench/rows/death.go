@@ -25,7 +25,7 @@ const (
 	// deathCleanerBytes is Kafka's log.cleaner.dedupe.buffer.size: of its 128 MiB half the heap would be full from the start.
 	deathCleanerBytes = "8388608"
 	// deathMax bounds the storm that is to end Kafka.
-	deathMax = 80 * time.Second
+	deathMax = 60 * time.Second
 	// deathStall is the silence that ends a storm, deathProof the time for one more record that is the proof.
 	deathStall = 10 * time.Second
 	deathProof = 20 * time.Second
@@ -189,6 +189,7 @@ func (t *stormTable) deadly(ctx context.Context, kind results.Broker, producers 
 		return nil, err
 	}
 	d.restart = t.rebirth(ctx, &k)
+	fmt.Fprintf(t.bed.Log, "%s, %s producers: %s; start after kill -9: %s\n", kind, rounded(load(d.summary).Pushes), d.end, d.restart)
 	return d, nil
 }
 
