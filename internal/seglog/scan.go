@@ -14,7 +14,7 @@ import (
 
 const (
 	scanChunkBytes = 64 << 10 // read at once while batches are small
-	scanProbeBytes = 4 << 10  // read at once where batches are larger than that helps
+	scanProbeBytes = 4 << 10  // read first, and where batches are larger than a chunk helps
 	// crcFrom is where the part of a batch that its checksum covers begins (the attributes).
 	crcFrom = 21
 )
@@ -86,8 +86,8 @@ func (s *scanner) window(n int64) ([]byte, error) {
 		return (*s.buf)[s.pos-s.at:][:n], nil
 	}
 	want := int64(scanChunkBytes)
-	if s.last > 2*scanProbeBytes {
-		want = scanProbeBytes
+	if s.n == 0 || s.last > 2*scanProbeBytes {
+		want = scanProbeBytes // most often a fetch knows where to begin, and looks at one header only
 	}
 	want = min(max(want, n), s.end-s.pos)
 	if err := readFull(s.f, (*s.buf)[:want], s.pos); err != nil {
