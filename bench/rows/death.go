@@ -3,6 +3,7 @@ package rows
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -281,7 +282,9 @@ func (t *stormTable) rebirth(ctx context.Context, k **bed.Broker) string {
 		return fmt.Sprintf("not up in %v", rebirthMax)
 	}
 	if err != nil {
-		return "does not come up: " + err.Error()
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		_, why, _ := strings.Cut(first, "does not start: ")
+		return strings.TrimRight("does not come up: "+cmp.Or(why, first), ": ")
 	}
 	text := fmt.Sprintf("answers after %.2f s, writable after %.2f s", answers, writes)
 	s, err := t.storm(ctx, n, deathStorm(rebirthProducers, rebirthMax/2, "--reuse-topic")...)
