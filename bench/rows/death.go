@@ -26,7 +26,7 @@ const (
 	// deathCleanerBytes is Kafka's log.cleaner.dedupe.buffer.size: of its 128 MiB half the heap would be full from the start.
 	deathCleanerBytes = "8388608"
 	// deathMax bounds the storm that is to end Kafka.
-	deathMax = 60 * time.Second
+	deathMax = 90 * time.Second
 	// deathStall is the silence that ends a storm, deathProof the time for one more record that is the proof.
 	deathStall = 10 * time.Second
 	deathProof = 20 * time.Second
