@@ -63,7 +63,7 @@ type options struct {
 	out, rendered string
 }
 
-func bench(ctx context.Context, args []string, log io.Writer) error {
+func bench(ctx context.Context, args []string, log io.Writer) (err error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(log)
@@ -90,22 +90,24 @@ func bench(ctx context.Context, args []string, log io.Writer) error {
 		return report.Write(run, o.out)
 	}
 	if o.sections == "list" {
-		for _, s := range rows.All() {
+		for _, s := range selectable() {
 			fmt.Fprintf(log, "%-20s %s\n", s.Name, s.Title)
 		}
 		return nil
 	}
-	wanted, err := choose(rows.All(), o.sections)
-	if err != nil {
-		return err
+	wanted := rows.All()
+	if o.sections != "" {
+		if wanted, err = choose(selectable(), o.sections); err != nil {
+			return err
+		}
 	}
 	return measure(ctx, o, wanted, "go run ./bench "+strings.Join(args, " "), log)
 }
 
+// selectable are all sections, and those that are measured only if they are named.
+func selectable() []rows.Section { return append(rows.All(), rows.Storm100M()) }
+
 func choose(all []rows.Section, names string) ([]rows.Section, error) {
-	if names == "" {
-		return all, nil
-	}
 	list := strings.Split(names, ",")
 	for _, name := range list {
 		if !slices.ContainsFunc(all, func(s rows.Section) bool { return s.Name == name }) {
@@ -127,6 +129,9 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 		} else if err != nil {
 			run = &results.Run{}
 		}
+	}
+	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
+		return err
 	}
 	fmt.Fprintln(progress, "preparing: builds, jars, rdkafka_performance")
 	b, err := bed.Prepare(ctx, progress)
@@ -178,7 +183,7 @@ func replace(run *results.Run, s results.Section) {
 		run.Sections[at] = s
 	}
 	order := map[string]int{}
-	for i, s := range rows.All() {
+	for i, s := range selectable() {
 		order[s.Name] = i
 	}
 	slices.SortStableFunc(run.Sections, func(a, b results.Section) int { return order[a.Name] - order[b.Name] })

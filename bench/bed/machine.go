@@ -166,10 +166,16 @@ func (b *Bed) filesystem() string {
 	return cmp.Or(kind, "unknown")
 }
 
+// Settle writes what waits in the page cache to disk.
+func (b *Bed) Settle(ctx context.Context) error {
+	_, err := b.output(ctx, "sync")
+	return err
+}
+
 // DropCache makes the kernel forget the pages of files that are on disk, so that reads are cold. It needs root on Linux;
 // else it returns an error, and cold rows are left out.
 func (b *Bed) DropCache(ctx context.Context) error {
-	if _, err := b.output(ctx, "sync"); err != nil {
+	if err := b.Settle(ctx); err != nil {
 		return err
 	}
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("1\n"), 0o200)

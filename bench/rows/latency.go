@@ -14,8 +14,8 @@ import (
 
 const (
 	latencyPartitions = 12
-	latencyWarm       = 3 * time.Second  // of each measurement, at its rate, not counted
-	latencyMeasured   = 10 * time.Second // at Plan.Scale 1
+	latencyWarm       = 2 * time.Second // of each measurement, at its rate, not counted
+	latencyMeasured   = 6 * time.Second // at Plan.Scale 1
 	latencyLeast      = 2 * time.Second
 	// lateMax is how late the harness itself may send its p99 before a sample is doubted.
 	lateMax = time.Millisecond
@@ -37,7 +37,7 @@ type latencyVariant struct {
 func Latency() []Section {
 	const load = "Ten idempotent producers with acks=all (franz-go, one connection each, no linger) send single records of 1 KiB in turn to the 12 partitions of a topic; one consumer of the same " +
 		"process tails all of them. The load is open: each record has a time at which it is due, and its latency counts from then, so that a stall is not hidden by a sender that waits with it. " +
-		"Each measurement begins with 3 s that are not counted; the harness collects no garbage while it measures."
+		"Each measurement begins with 2 s that are not counted; the harness collects no garbage while it measures."
 	both := []results.Broker{results.Kafka, results.Ottla}
 	atMost := func(reach float64) map[string]float64 {
 		out := map[string]float64{}
@@ -117,6 +117,9 @@ func (v latencyVariant) measure(ctx context.Context, b *bed.Bed, p Plan, record 
 				k := brokers[i]
 				if round%2 == 0 {
 					k = brokers[len(brokers)-1-i]
+				}
+				if err := b.Settle(ctx); err != nil {
+					return err
 				}
 				record(v.one(ctx, k, topic, rate, round, p))
 			}

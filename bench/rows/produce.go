@@ -129,9 +129,9 @@ func inTurn(round int, kinds ...results.Broker) []results.Broker {
 
 // records is how many a run has, so that it takes a few seconds, and of 1 KiB at most 4 GB in three times.
 func (t *throughput) records(w workload) int64 {
-	n := int64(1_000_000)
+	n := int64(700_000)
 	if t.client == javaClient {
-		n = 600_000
+		n = 400_000
 	}
 	if w.recordBytes < 1024 {
 		n *= 4
@@ -188,7 +188,7 @@ func (t *throughput) produceOnce(ctx context.Context, k *bed.Broker, w workload,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, k.DeleteTopic(ctx, topic)) }()
-	return t.cost(k, w, count, func() (moved, error) { return t.produce(ctx, k, topic, w, count) })
+	return t.cost(ctx, k, w, count, func() (moved, error) { return t.produce(ctx, k, topic, w, count) })
 }
 
 func (t *throughput) topic() string {
@@ -197,7 +197,12 @@ func (t *throughput) topic() string {
 }
 
 // cost is the speed of what a tool moves and what the broker used for it.
-func (t *throughput) cost(k *bed.Broker, w workload, count int64, move func() (moved, error)) (map[string]float64, error) {
+func (t *throughput) cost(ctx context.Context, k *bed.Broker, w workload, count int64, move func() (moved, error)) (map[string]float64, error) {
+	// What the broker before has left in the page cache would be written while this one is measured, and waited for by an
+	// fsync of the file system.
+	if err := t.bed.Settle(ctx); err != nil {
+		return nil, err
+	}
 	before, err := k.CPU()
 	if err != nil {
 		return nil, err
