@@ -63,6 +63,10 @@ func (b *Broker) handleProduce(ctx context.Context, r *wire.Request) wire.Reply 
 	load := loadBound{parent: ctx}
 	defer load.end()
 	now := time.Now()
+	add := (*partition.Partition).Append
+	if len(reply.parts) > 1 {
+		add = (*partition.Partition).AppendOfMany
+	}
 	next := 0
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -72,9 +76,10 @@ func (b *Broker) handleProduce(ctx context.Context, r *wire.Request) wire.Reply 
 			out := &reply.parts[next]
 			next++
 			*out = produced{index: rt.Partitions[j].Partition, baseOffset: -1, logAppendTime: -1, logStart: -1, leaderEpoch: noEpoch}
-			b.produceOne(&load, r, req, t, rt.Partitions[j].Records, out, now)
+			b.produceOne(&load, r, req, t, rt.Partitions[j].Records, add, out, now)
 		}
 	}
+	reply.hurry()
 	if req.Acks == acksNone {
 		return b.produceNoAnswer(r, reply)
 	}
@@ -102,8 +107,11 @@ func (b *Broker) produceNoAnswer(r *wire.Request, reply *produceReply) wire.Repl
 	return wire.Ready(nil)
 }
 
+// appender is one of the ways to append to a partition.
+type appender func(*partition.Partition, context.Context, batch.Batch, int16, time.Time) (partition.Appended, error)
+
 // produceOne checks and appends what the request holds for one partition.
-func (b *Broker) produceOne(load *loadBound, r *wire.Request, req *kmsg.ProduceRequest, t *catalog.Topic, records []byte, out *produced, now time.Time) {
+func (b *Broker) produceOne(load *loadBound, r *wire.Request, req *kmsg.ProduceRequest, t *catalog.Topic, records []byte, add appender, out *produced, now time.Time) {
 	p := partitionOf(t, out.index)
 	if code, why := produceRefusal(r, req, t, p); code != codeNone {
 		out.fail(code, why)
@@ -114,7 +122,7 @@ func (b *Broker) produceOne(load *loadBound, r *wire.Request, req *kmsg.ProduceR
 		out.fail(code, why)
 		return
 	}
-	a, err := p.Append(load.of(p), bt, req.Acks, now)
+	a, err := add(p, load.of(p), bt, req.Acks, now)
 	if err != nil {
 		b.produceFailed(load, p, out, err)
 		if req.Acks == acksAll && out.code == codeDuplicateSequence {
@@ -252,6 +260,18 @@ func newProduceReply(b *Broker, r *wire.Request, req *kmsg.ProduceRequest) *prod
 		p.parts = make([]produced, n)
 	}
 	return p
+}
+
+// hurry has what was appended made durable now. The tickets of a request are nearly
+// always one and the same.
+func (p *produceReply) hurry() {
+	var last seglog.Ticket
+	for i := range p.parts {
+		if part := &p.parts[i]; part.waits && part.ticket != last {
+			last = part.ticket
+			last.Hurry()
+		}
+	}
 }
 
 // Done implements wire.Poller.

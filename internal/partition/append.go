@@ -39,20 +39,39 @@ type Appended struct {
 // appended in the order of its calls. The bytes of b are patched in place and are
 // the caller's again when Append returns.
 func (p *Partition) Append(ctx context.Context, b batch.Batch, acks int16, now time.Time) (Appended, error) {
+	return p.append(ctx, b, how{wait: acks == AcksAll, hurry: acks == AcksAll, now: now})
+}
+
+// AppendOfMany is Append of one of several batches that are waited for together. It
+// makes none durable at once: when all are appended the caller calls Hurry on the
+// tickets, so that they share one pass over the disk.
+func (p *Partition) AppendOfMany(ctx context.Context, b batch.Batch, acks int16, now time.Time) (Appended, error) {
+	return p.append(ctx, b, how{wait: acks == AcksAll, now: now})
+}
+
+// how says what becomes of a batch after it is appended.
+type how struct {
+	wait  bool // somebody waits for the ticket
+	hurry bool // from now on
+	now   time.Time
+}
+
+func (h how) options() seglog.AppendOptions { return seglog.AppendOptions{Wait: h.hurry, Now: h.now} }
+
+func (p *Partition) append(ctx context.Context, b batch.Batch, o how) (Appended, error) {
 	l, err := p.open(ctx)
 	if err != nil {
 		return Appended{}, err
 	}
 	s := p.settings.Load()
-	if b, err = batch.Validate(b, s.Rules, now); err != nil {
+	if b, err = batch.Validate(b, s.Rules, o.now); err != nil {
 		return Appended{}, err
 	}
-	wait := acks == AcksAll
 	if !b.Header().HasProducer() {
-		return p.appendPlain(l, b, wait, now)
+		return p.appendPlain(l, b, o)
 	}
 	for range lookupsMax {
-		a, err := p.appendIdempotent(ctx, l, b, wait, now)
+		a, err := p.appendIdempotent(ctx, l, b, o)
 		if !errors.Is(err, pidstore.ErrRetryLookup) {
 			return a, err
 		}
@@ -60,13 +79,13 @@ func (p *Partition) Append(ctx context.Context, b batch.Batch, acks int16, now t
 	return Appended{}, fmt.Errorf("%s: producer %d: %w", p.Dir(), b.Header().ProducerID, ErrContended)
 }
 
-func (p *Partition) appendPlain(l *seglog.Log, b batch.Batch, wait bool, now time.Time) (Appended, error) {
+func (p *Partition) appendPlain(l *seglog.Log, b batch.Batch, o how) (Appended, error) {
 	p.appendMu.Lock()
 	defer p.appendMu.Unlock()
 	if p.log.Load() != l {
 		return Appended{}, ErrDeleted
 	}
-	base, t, err := l.Append(b, seglog.AppendOptions{Wait: wait, Now: now})
+	base, t, err := l.Append(b, o.options())
 	if err != nil {
 		return Appended{}, err
 	}
@@ -76,7 +95,7 @@ func (p *Partition) appendPlain(l *seglog.Log, b batch.Batch, wait bool, now tim
 // appendIdempotent is the promise in one function: look up outside the lock, then
 // check, append and remember under it. Keep this order: a producer is judged by
 // what was appended, and remembered only when it was.
-func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch.Batch, wait bool, now time.Time) (Appended, error) {
+func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch.Batch, o how) (Appended, error) {
 	h := b.Header()
 	pin, err := p.prod.Lookup(ctx, h.ProducerID)
 	if err != nil {
@@ -98,12 +117,12 @@ func (p *Partition) appendIdempotent(ctx context.Context, l *seglog.Log, b batch
 	in := incoming(h)
 	verdict, original, err := p.prod.Check(&pin, in)
 	if err != nil {
-		return p.refused(l, err, wait), fmt.Errorf("%s: producer %d: %w", p.Dir(), h.ProducerID, err)
+		return p.refused(l, err, o.wait), fmt.Errorf("%s: producer %d: %w", p.Dir(), h.ProducerID, err)
 	}
 	if verdict == producer.Duplicate {
-		return p.duplicate(l, original, wait), nil
+		return p.duplicate(l, original, o.wait), nil
 	}
-	base, t, err := l.Append(b, seglog.AppendOptions{Wait: wait, Now: now})
+	base, t, err := l.Append(b, o.options())
 	if err != nil {
 		return Appended{}, err
 	}

@@ -47,7 +47,8 @@ const (
 //
 // Rejected: one fsync per log by the appender that comes first (a leader per log). It needs no queue, but sixteen busy
 // partitions make sixteen fsyncs where the device does them one after the other anyway; with one syncfs they share it.
-// Also rejected: waiting a little for company before a pass. The pass that runs is that wait.
+// Also rejected: waiting a little for company before a pass. The pass that runs is that wait. A request for many logs is
+// another matter: its appends join without urgency and the last one hurries, so that one pass covers the request.
 type committer struct {
 	s     *Store
 	logs  []*Log // of this pass; reused
@@ -133,7 +134,7 @@ func (c *committer) take(now time.Time, last bool) *round {
 		s.mu.round = stoppedRound
 		s.mu.stopped = true
 	} else {
-		s.mu.round = newRound()
+		s.mu.round = newRound(s)
 	}
 	c.logs, s.mu.queue = s.mu.queue, c.spare
 	s.mu.hurry, s.mu.due = false, time.Time{}
@@ -267,10 +268,12 @@ func (c *committer) sync() error {
 	start := time.Now()
 	all := files > filesSyncedOneByOneMax
 	var err error
-	if handles, ok := p.open(); all || !ok {
-		all, err = true, s.syncFS()
-	} else {
+	if all {
+		err = p.syncAll(s)
+	} else if handles, ok := p.open(); ok {
 		err = s.syncFiles(handles)
+	} else {
+		all, err = true, s.syncFS()
 	}
 	if err != nil {
 		return err
@@ -310,6 +313,24 @@ func (p *plan) open() (out []syncHandle, ok bool) {
 		out = append(out, syncHandle{s.log, f})
 	}
 	return out, ok
+}
+
+// syncAll makes everything durable with one syncfs. That needs no handles, so it holds no reference meanwhile: else the
+// cache of open files could close none of what was written last, however many files that are. What it closes during the
+// syncfs counts as dirty still.
+func (p *plan) syncAll(s *Store) error {
+	for _, seg := range p.files {
+		seg.syncing.Store(true)
+		seg.closedDirty.Store(false)
+		seg.release()
+	}
+	err := s.syncFS()
+	for _, seg := range p.files {
+		seg.syncing.Store(false)
+	}
+	clear(p.files)
+	p.files = p.files[:0]
+	return err
 }
 
 func (s *Store) syncFS() error {

@@ -132,7 +132,9 @@ type OpenOptions struct {
 
 // AppendOptions say how urgent an append is.
 type AppendOptions struct {
-	// Wait starts a commit pass at once: somebody waits for the ticket (acks=all).
+	// Wait starts a commit pass at once: somebody waits for the ticket (acks=all). Who appends to several logs before he
+	// waits leaves it out and calls Ticket.Hurry in the end: a pass that began with his first append would leave the
+	// others to the next.
 	Wait bool
 	// Now is the time of the broker, for segment.ms.
 	Now time.Time
@@ -174,10 +176,25 @@ func (t Ticket) Err() error {
 	return t.r.err
 }
 
-// round is everything that one pass of the committer decides about: err is written before done is closed.
-type round struct {
-	done chan struct{}
-	err  error
+// Hurry starts the pass that decides about the ticket at once, unless it is under way or over. It may be called at any
+// time by any goroutine, and does not wait.
+func (t Ticket) Hurry() {
+	if t.r == nil || t.r.store == nil {
+		return
+	}
+	s := t.r.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.round == t.r {
+		s.hurryLocked()
+	}
 }
 
-func newRound() *round { return &round{done: make(chan struct{})} }
+// round is everything that one pass of the committer decides about: err is written before done is closed.
+type round struct {
+	store *Store // nil: decided
+	done  chan struct{}
+	err   error
+}
+
+func newRound(s *Store) *round { return &round{store: s, done: make(chan struct{})} }

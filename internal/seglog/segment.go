@@ -41,6 +41,9 @@ type segment struct {
 	// closedDirty says that the cache closed the file while unsynced. A new descriptor might not be told of a failed
 	// write-back, so the pass must use syncfs, which is.
 	closedDirty atomic.Bool
+	// syncing says that a syncfs is under way for what was written before. It is set by the committer while it holds a
+	// reference and unsynced is clear.
+	syncing atomic.Bool
 	// replaced says that the cleaner has put another segment in this one's place: its names on disk are not its own any
 	// more. Who holds a reference goes on with the file, which stays open, and with frozen.
 	replaced atomic.Bool
@@ -154,20 +157,24 @@ func (s *segment) openLocked(create bool) (disk.File, error) {
 	return f, nil
 }
 
+func (s *segment) dirty() bool { return s.unsynced.Load() || s.syncing.Load() }
+
 // closeIfIdle closes the file unless somebody uses it, and says whether it is closed now.
 func (s *segment) closeIfIdle() bool {
 	if !s.open.TryLock() {
 		return false
 	}
 	defer s.open.Unlock()
-	// The order of these two reads matters: see unsynced.
-	dirty := s.unsynced.Load()
+	// A writer or a pass may come and go between two of these reads, so the flags are read on both sides. Whoever takes a
+	// reference now may be a pass that has cleared unsynced; it waits for this lock and then looks at closedDirty.
+	dirty := s.dirty()
 	if s.refs.Load() != 0 {
 		return false
 	}
 	if s.open.file == nil {
 		return true
 	}
+	dirty = s.dirty() || dirty || s.refs.Load() != 0
 	err := s.open.file.Close()
 	s.open.file = nil
 	if dirty {
@@ -179,7 +186,12 @@ func (s *segment) closeIfIdle() bool {
 	return true
 }
 
-// fileCache bounds the open segment files of a store by the CLOCK rule.
+// closeTriesMax is how many files one addition to the cache looks at to close some, whatever the number of files. The
+// first half spares what was used since the hand last passed; the second takes whatever nobody holds.
+const closeTriesMax = 32
+
+// fileCache bounds the open segment files of a store by the CLOCK rule. If all that the hand passes in one addition are
+// in use the bound gives way; later additions close more than they open.
 type fileCache struct {
 	mu struct {
 		sync.Mutex
@@ -196,21 +208,33 @@ func (c *fileCache) add(s *segment) {
 	if s.ringSlot != 0 {
 		return
 	}
-	// Two turns: the first may only clear the used marks. If everything is in use, the bound gives way.
-	for tries := 2 * len(c.mu.ring); len(c.mu.ring) >= c.max && tries > 0; tries-- {
+	at := -1 // where the last victim was: s takes its place behind the hand, so that it is the last to be looked at
+	for tries := 0; len(c.mu.ring) >= c.max && tries < closeTriesMax; tries++ {
 		if c.mu.hand >= len(c.mu.ring) {
 			c.mu.hand = 0
 		}
 		victim := c.mu.ring[c.mu.hand]
-		if !victim.used.Swap(false) && victim.closeIfIdle() {
-			c.removeLocked(victim)
-		} else {
+		used := victim.used.Swap(false)
+		if used && tries < closeTriesMax/2 || !victim.closeIfIdle() {
 			c.mu.hand++
+			continue
 		}
+		at = c.mu.hand
+		c.removeLocked(victim)
 	}
 	c.mu.ring = append(c.mu.ring, s)
 	s.ringSlot = int32(len(c.mu.ring))
+	if at >= 0 {
+		c.swapLocked(at, len(c.mu.ring)-1)
+		c.mu.hand = at + 1
+	}
 	c.onCount(len(c.mu.ring))
+}
+
+func (c *fileCache) swapLocked(i, j int) {
+	r := c.mu.ring
+	r[i], r[j] = r[j], r[i]
+	r[i].ringSlot, r[j].ringSlot = int32(i)+1, int32(j)+1
 }
 
 func (c *fileCache) removeLocked(s *segment) {
