@@ -239,3 +239,30 @@ func BenchmarkProduceOneProducer(b *testing.B) {
 func BenchmarkProduceSingleUse(b *testing.B) {
 	benchmarkProduce(b, func(i int) batch.Header { return idempotent(1<<33+int64(i), 0, 0, 1) })
 }
+
+// TestProduceManyIsOneCommit: what a request appends to many partitions becomes durable in one pass, which starts when
+// all is appended; flush.ms is longer than the test.
+func TestProduceManyIsOneCommit(t *testing.T) {
+	const partitions = 20
+	s := newStack(t)
+	topic := s.topic("orders", partitions, "flush.ms", "3600000")
+	for round := range int32(3) {
+		req := produceRequest(acksAll, topic.Name, topic.ID, 0, nil)
+		parts := make([]kmsg.ProduceRequestTopicPartition, partitions)
+		for i := range parts {
+			parts[i].Partition, parts[i].Records = int32(i), build(t, idempotent(7, 0, round, 1), batch.CodecNone, "v")
+		}
+		req.Topics[0].Partitions = parts
+		reply := s.b.Handle(t.Context(), s.request(req, 13)).(*produceReply)
+		for i := range reply.parts {
+			if !reply.parts[i].waits || reply.parts[i].ticket != reply.parts[0].ticket {
+				t.Errorf("round %d: partition %d has a ticket of its own", round, i)
+			}
+		}
+		for _, p := range s.finish(reply, req.ResponseKind(), 13).(*kmsg.ProduceResponse).Topics[0].Partitions {
+			if p.ErrorCode != 0 || p.BaseOffset != int64(round) {
+				t.Errorf("round %d: partition %d: code %d, offset %d", round, p.Partition, p.ErrorCode, p.BaseOffset)
+			}
+		}
+	}
+}
