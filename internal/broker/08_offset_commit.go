@@ -37,6 +37,11 @@ func (b *Broker) offsetCommit(req *kmsg.OffsetCommitRequest) coordinator.Commit 
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
 	commit := coordinator.Commit{Request: req, Response: resp}
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
+	count := 0
+	for i := range req.Topics {
+		count += len(req.Topics[i].Partitions)
+	}
+	commit.Partitions = make([]coordinator.CommitPartition, 0, count)
 	for i := range req.Topics {
 		rt, out := &req.Topics[i], &resp.Topics[i]
 		out.Default()

@@ -301,7 +301,9 @@ func TestCloseAnswersWaiting(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	inWorld(t, worldOptions{limits: Limits{LiveGroupsMax: 2, LiveMembersMax: 1, ParkedCallsMax: 2}}, func(t *testing.T, w *world) {
+	o := worldOptions{limits: Limits{LiveGroupsMax: 2, LiveMembersMax: 1, ParkedCallsMax: 2}}
+	synctest.Test(t, func(t *testing.T) {
+		w := mustOpen(t, slowDisk{newMem()}, o) // so that a group stays in memory while the next is asked for
 		member, generation := mustJoin(t, w, "a")
 		if r := ask[*kmsg.JoinGroupResponse](w, "b", joinRequest("b", "")); r.ErrorCode != kerr.GroupMaxSizeReached.Code {
 			t.Errorf("a member too much got %d", r.ErrorCode)
@@ -322,6 +324,9 @@ func TestLimits(t *testing.T) {
 			t.Errorf("heartbeat of a member that left: %d", code)
 		}
 		wantNothingLive(t, w)
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

@@ -84,6 +84,15 @@ func (d *dues) put(b *coldstate.Batch, num uint64, r group.Record, kind group.Ki
 		}
 		at = max(at, d.round(d.of(v.committed, v.expires), now))
 	}
+	d.entry(b, num, at, id)
+}
+
+// putCommit adds the entry for all offsets of one commit to a batch.
+func (d *dues) putCommit(b *coldstate.Batch, num uint64, t *commitTimes, id string, now int64) {
+	d.entry(b, num, max(now-now%max(d.check, 1), d.round(d.of(t.committed, t.expires), now)), id)
+}
+
+func (d *dues) entry(b *coldstate.Batch, num uint64, at int64, id string) {
 	if d.at == at && d.num == num && d.id == id {
 		return
 	}

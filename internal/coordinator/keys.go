@@ -76,11 +76,23 @@ func metadataRecordKey(id string, rest []byte) ([]byte, error) {
 
 // offsetRecordKey is the key of the record that commits an offset.
 func offsetRecordKey(id, topic string, partition int32) []byte {
-	k := make([]byte, 0, versionBytes+2*lengthBytes+len(id)+len(topic)+4)
+	return appendOffsetRecordKey(make([]byte, 0, offsetRecordKeyBytes(id, topic)), id, topic, partition)
+}
+
+func offsetRecordKeyBytes(id, topic string) int {
+	return versionBytes + 2*lengthBytes + len(id) + len(topic) + 4
+}
+
+func appendOffsetRecordKey(k []byte, id, topic string, partition int32) []byte {
 	k = binary.BigEndian.AppendUint16(k, offsetKeyVersion)
 	k = binary.BigEndian.AppendUint16(k, uint16(len(id)))
 	k = append(k, id...)
 	return appendTopicPartition(k, topic, partition)
+}
+
+// appendOffsetColdKey is coldKey for a key that offsetRecordKey made.
+func appendOffsetColdKey(k, record []byte) []byte {
+	return append(append(k, spaceOffset), record[versionBytes:]...)
 }
 
 // offsetColdKey is where the offset is in the cold store.

@@ -71,7 +71,7 @@ func (s *shard) list(ctx context.Context, fn func(group.Listing) error) error {
 		if seen[id] {
 			return nil
 		}
-		g, err := s.c.readGroup(num, id)
+		g, _, err := s.c.readGroup(num, id)
 		if err != nil {
 			return err
 		}

@@ -357,7 +357,7 @@ func (c *Coordinator) markedGroups(num uint64) (groups []*group.Group, err error
 			return nil, err
 		}
 		for _, id := range ids {
-			g, err := c.readGroup(num, id)
+			g, _, err := c.readGroup(num, id)
 			if err != nil {
 				return nil, err
 			}
@@ -375,13 +375,13 @@ func (c *Coordinator) markedGroups(num uint64) (groups []*group.Group, err error
 }
 
 // readGroup makes a group from its records. A record that cannot be read is passed over, as at Kafka.
-func (c *Coordinator) readGroup(num uint64, id string) (*group.Group, error) {
-	g := group.New(id, c.o.Config(id))
+func (c *Coordinator) readGroup(num uint64, id string) (g *group.Group, some bool, err error) {
+	g = group.New(id, c.o.Config(id))
 	prefix := groupPrefix(spaceGroup, id)
 	var from []byte
 	for more := true; more; {
-		var err error
 		from, more, err = c.o.Store.ScanBytes(num, prefix, from, scanChunk, func(key, val []byte) ([]byte, error) {
+			some = true
 			record, err := metadataRecordKey(id, key[len(prefix):])
 			if err != nil {
 				return nil, err
@@ -393,8 +393,8 @@ func (c *Coordinator) readGroup(num uint64, id string) (*group.Group, error) {
 			return nil, nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, some, err
 		}
 	}
-	return g, nil
+	return g, some, nil
 }

@@ -71,6 +71,7 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 		l.answer(f, commit.Response)
 		return f
 	}
+	noMetadata := l.noMetadata
 	p, err := s.appendLocked(l, records, now)
 	if err != nil {
 		// The group is none the worse: it knows nothing of offsets.
@@ -81,6 +82,8 @@ func (c *Coordinator) CommitOffsets(commit Commit, client group.Client) *Future 
 		return f
 	}
 	c.o.Metrics.Offsets.Add(float64(len(records)))
+	l.noMetadata = noMetadata
+	p.commit = &commitTimes{now.UnixMilli(), commit.expires(now)}
 	p.answers = append(p.answers, answer{f, commit.Response})
 	return f
 }
@@ -96,7 +99,7 @@ func (s *shard) commitAllowedLocked(l *live, m *Commit, now time.Time) int16 {
 	}
 	check := group.CommitCheck{Member: r.MemberID, Instance: r.InstanceID, Epoch: r.Generation, Version: r.Version}
 	code := l.g.CommitAllowed(check, now)
-	for i := 0; code == 0 && i < len(m.Partitions); i++ {
+	for i := 0; code == 0 && i < len(m.Partitions) && l.g.CommitsByPartition(); i++ {
 		code = l.g.CommitPartitionAllowed(check, m.Partitions[i].TopicID, m.Partitions[i].Request.Partition)
 	}
 	if code == 0 {
@@ -110,18 +113,19 @@ func (s *shard) commitAllowedLocked(l *live, m *Commit, now time.Time) int16 {
 // So either the sweep waits for the records of this commit, or the topic is seen to be gone here.
 func (s *shard) refuseGone(m *Commit) {
 	topics := s.c.o.Topics()
-	kept := m.Partitions[:0]
 	var last *CommitPartition
-	there := false
+	there, kept := false, 0
 	for i := range m.Partitions {
-		p := m.Partitions[i]
+		p := &m.Partitions[i]
 		if last == nil || p.Topic != last.Topic || p.TopicID != last.TopicID {
 			info, found := topics.Topic(p.Topic)
 			there = found && (p.TopicID == [16]byte{} || p.TopicID == info.ID)
-			last = &CommitPartition{Topic: p.Topic, TopicID: p.TopicID}
 		}
-		if there {
-			kept = append(kept, p)
+		if last = p; there {
+			if kept < i {
+				m.Partitions[kept] = *p
+			}
+			kept++
 			continue
 		}
 		*p.Code = kerr.UnknownTopicOrPartition.Code
@@ -129,7 +133,7 @@ func (s *shard) refuseGone(m *Commit) {
 			*p.Code = kerr.UnknownTopicID.Code
 		}
 	}
-	m.Partitions = kept
+	m.Partitions = m.Partitions[:kept]
 }
 
 // commitTopicIDMin is the version of OffsetCommit from which topics come by id.
@@ -185,30 +189,48 @@ func (l *live) unappliedOffsets() map[string]bool {
 	return out
 }
 
-// commitRecords makes the records of a commit and sets the codes of all its partitions.
-func (c *Coordinator) commitRecords(m *Commit, now time.Time) []group.Record {
-	records := make([]group.Record, 0, len(m.Partitions))
-	expires := int64(-1)
+// expires is when the offsets of a commit expire by what it says itself, milliseconds since 1970; -1: it says nothing.
+func (m *Commit) expires(now time.Time) int64 {
 	if r := m.Request.RetentionTimeMillis; r != -1 {
-		expires = now.UnixMilli() + r
+		return now.UnixMilli() + r
 	}
-	for _, p := range m.Partitions {
-		metadata := ""
-		if p.Request.Metadata != nil {
-			metadata = *p.Request.Metadata
-		}
+	return -1
+}
+
+func (p *CommitPartition) metadata() string {
+	if p.Request.Metadata == nil {
+		return ""
+	}
+	return *p.Request.Metadata
+}
+
+// commitRecords makes the records of a commit and sets the codes of all its partitions. Keys and values share one allocation.
+func (c *Coordinator) commitRecords(m *Commit, now time.Time) []group.Record {
+	id, count, bytes := m.Request.Group, 0, 0
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		metadata := p.metadata()
 		if longer(metadata, int(c.o.Offsets.MetadataBytesMax)) {
 			*p.Code = kerr.OffsetMetadataTooLarge.Code
 			continue
 		}
 		*p.Code = 0
-		v := offsetValue{
-			offset: p.Request.Offset, epoch: max(p.Request.LeaderEpoch, -1), metadata: metadata,
-			committed: now.UnixMilli(), expires: expires, topicID: p.TopicID,
+		count++
+		bytes += offsetRecordKeyBytes(id, p.Topic) + valueBytesMax + len(metadata)
+	}
+	records, buf := make([]group.Record, 0, count), make([]byte, 0, bytes)
+	v := offsetValue{committed: now.UnixMilli(), expires: m.expires(now)}
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		if *p.Code != 0 {
+			continue
 		}
-		records = append(records, group.Record{
-			Key: offsetRecordKey(m.Request.Group, p.Topic, p.Request.Partition), Value: v.encode(),
-		})
+		v.offset, v.epoch, v.metadata, v.topicID = p.Request.Offset, max(p.Request.LeaderEpoch, -1), p.metadata(), p.TopicID
+		from := len(buf)
+		buf = appendOffsetRecordKey(buf, id, p.Topic, p.Request.Partition)
+		split := len(buf)
+		buf = v.append(buf)
+		records = append(records, group.Record{Key: buf[from:split:split], Value: buf[split:len(buf):len(buf)]})
 	}
 	return records
 }

@@ -38,8 +38,12 @@ type pending struct {
 	records []group.Record
 	bytes   int64
 	mark    mark
-	answers []answer // under shard.mu
+	commit  *commitTimes // all records set offsets, at this time; nil: they are of any kind; under shard.mu
+	answers []answer     // under shard.mu
 }
+
+// commitTimes are when the offsets of a commit were committed, and when they expire by what the commit says, as in offsetValue.
+type commitTimes struct{ committed, expires int64 }
 
 // answer leaves when its pending is applied.
 type answer struct {
@@ -63,6 +67,7 @@ type queue struct {
 		closed bool
 	}
 	batch *coldstate.Batch // of run
+	key   []byte           // of run, reused
 }
 
 func newQueue(c *Coordinator) *queue {
@@ -175,19 +180,17 @@ func (q *queue) fail(err error) {
 // put adds the records of one batch. The checkpoint comes last, so that a batch that is too large for the cold store may be split:
 // what is applied before its checkpoint is applied again after a crash, to no effect.
 func (q *queue) put(p *pending) error {
-	if p.stale() {
+	stale, commit := p.look()
+	if stale {
 		return nil
 	}
-	num, d, now := p.p.Num(), q.c.newDues(), time.Now().UnixMilli()
-	for _, r := range p.records {
-		kind, id, err := putRecord(q.batch, num, r, q.c.o.Metrics)
-		if err != nil || kind == group.KindUnknown {
-			continue // counted; whoever reads the log will pass over it as well
-		}
-		d.put(q.batch, num, r, kind, id, now)
-		if err := q.spill(); err != nil {
-			return err
-		}
+	num := p.p.Num()
+	put := q.putRecords
+	if commit != nil {
+		put = q.putCommit
+	}
+	if err := put(p, commit); err != nil {
+		return err
 	}
 	marker := groupPrefix(spaceLive, p.l.g.ID())
 	switch p.mark {
@@ -200,6 +203,36 @@ func (q *queue) put(p *pending) error {
 	return q.spill()
 }
 
+// putRecords adds records of any kind.
+func (q *queue) putRecords(p *pending, _ *commitTimes) error {
+	num, d, now := p.p.Num(), q.c.newDues(), time.Now().UnixMilli()
+	for _, r := range p.records {
+		kind, id, err := putRecord(q.batch, num, r, q.c.o.Metrics)
+		if err != nil || kind == group.KindUnknown {
+			continue // counted; whoever reads the log will pass over it as well
+		}
+		d.put(q.batch, num, r, kind, id, now)
+		if err := q.spill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putCommit adds the records of a commit, of which nothing has to be read again: CommitOffsets made them.
+func (q *queue) putCommit(p *pending, t *commitTimes) error {
+	num, d := p.p.Num(), q.c.newDues()
+	d.putCommit(q.batch, num, t, p.l.g.ID(), time.Now().UnixMilli())
+	for _, r := range p.records {
+		q.key = appendOffsetColdKey(q.key[:0], r.Key)
+		q.batch.PutBytes(num, q.key, r.Value)
+		if err := q.spill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // spill commits a batch that is full.
 func (q *queue) spill() error {
 	if q.batch.Bytes() < q.c.o.Store.BatchBytesMax() {
@@ -208,11 +241,11 @@ func (q *queue) spill() error {
 	return q.batch.Commit()
 }
 
-// stale says that the partition was deleted meanwhile.
-func (p *pending) stale() bool {
+// look says whether the partition was deleted meanwhile, and whether the records are those of a commit.
+func (p *pending) look() (stale bool, commit *commitTimes) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	return p.s.mu.p != p.p
+	return p.s.mu.p != p.p, p.commit
 }
 
 // appliedLocked ends a pending batch: it is the oldest of its group.

@@ -36,6 +36,7 @@ type shard struct {
 		looking string
 		changed bool
 		indexed *partition.Partition
+		bare    bareGroups
 		// Of the step that runs; reused.
 		out     group.Output
 		records []batch.Record
@@ -52,6 +53,8 @@ type live struct {
 	unapplied []*pending
 	// marked says that the cold store will name the group as one that has members.
 	marked bool
+	// noMetadata says that the cold store has no metadata of it, and gets none of what is unapplied: it has offsets alone.
+	noMetadata bool
 	// broken says that an append failed: g is ahead of the log and not used any more.
 	broken bool
 	due    time.Time
@@ -94,6 +97,7 @@ func (s *shard) checkPartitionLocked() (lost bool, err error) {
 		return false, err
 	}
 	s.abandonLocked(codeNotCoordinator)
+	s.mu.bare = bareGroups{}
 	s.c.loads.dropped(s.mu.p.Num())
 	s.mu.state, s.mu.p = shardUnloaded, nil
 	s.c.topicChanged()
@@ -126,11 +130,18 @@ func (s *shard) groupLocked(id string, now time.Time) (*live, int16) {
 
 // reviveLocked makes a group from the cold store.
 func (s *shard) reviveLocked(id string, now time.Time) (*live, error) {
-	g, err := s.c.readGroup(s.mu.p.Num(), id)
+	if s.mu.bare.take(id) {
+		l := s.addLocked(group.New(id, s.c.o.Config(id)), now)
+		l.noMetadata = true
+		return l, nil
+	}
+	g, some, err := s.c.readGroup(s.mu.p.Num(), id)
 	if err != nil {
 		return nil, err
 	}
-	return s.addLocked(g, now), nil
+	l := s.addLocked(g, now)
+	l.noMetadata = !some
+	return l, nil
 }
 
 // addLocked takes a group that was read into memory.
@@ -224,6 +235,9 @@ func emptied[T any](list []T) []T {
 // forgetLocked takes a group out of memory that holds nothing the cold store does not.
 func (s *shard) forgetLocked(l *live) {
 	if len(l.unapplied) == 0 && !l.broken && l.g.Idle() {
+		if l.noMetadata {
+			s.mu.bare.add(l.g.ID())
+		}
 		s.removeLocked(l)
 	}
 }
@@ -268,6 +282,7 @@ func (s *shard) appendLocked(l *live, records []group.Record, now time.Time) (*p
 	if members := l.g.MembersCount() > 0; members != l.marked {
 		p.mark, l.marked = markOf(members), members
 	}
+	l.noMetadata = false // unless the caller knows better
 	l.unapplied = append(l.unapplied, p)
 	if s.mu.looking == l.g.ID() {
 		s.mu.changed = true

@@ -29,7 +29,15 @@ type offsetValue struct {
 	topicID   [16]byte // zero: not known
 }
 
+// valueBytesMax is what an encoded value takes at most, beside its metadata.
+const valueBytesMax = 2 + 8 + 4 + binary.MaxVarintLen32 + 8 + 3 + 16
+
 func (v *offsetValue) encode() []byte {
+	return v.append(make([]byte, 0, valueBytesMax+len(v.metadata)))
+}
+
+// append adds the encoded value to b.
+func (v *offsetValue) append(b []byte) []byte {
 	version := int16(valueVersion)
 	if v.expires != -1 {
 		version = valueExpiresVersion
@@ -38,7 +46,7 @@ func (v *offsetValue) encode() []byte {
 		Version: version, Offset: v.offset, LeaderEpoch: v.epoch, Metadata: v.metadata,
 		CommitTimestamp: v.committed, ExpireTimestamp: v.expires, TopicID: v.topicID,
 	}
-	return k.AppendTo(make([]byte, 0, 48+len(v.metadata)))
+	return k.AppendTo(b)
 }
 
 // decodeOffset reads the value of an offset's record in any version that Kafka reads; unknown tags are passed over. What it cannot

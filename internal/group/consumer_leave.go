@@ -115,6 +115,9 @@ func (g *Group) commitAllowedConsumer(q CommitCheck, _ time.Time) int16 {
 	return 0
 }
 
+// CommitsByPartition says whether CommitPartitionAllowed may refuse a partition; false: it allows all of them.
+func (g *Group) CommitsByPartition() bool { return g.consumer != nil }
+
 // CommitPartitionAllowed is the error code for one partition of an offset commit that CommitAllowed let pass, 0 when it may go ahead.
 // One that is refused refuses the whole commit, as in OffsetMetadataManager.commitOffset.
 // A member of a consumer group may commit with an older epoch than its own, as long as the partition was given to it at that epoch or
