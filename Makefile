@@ -41,7 +41,7 @@ compat-all: build
 investigate: build
 	bash test/investigate/run.sh bin/ottla
 
-# Side by side with Apache Kafka: docs/benchmarks.md, its JSON and its charts. BENCH=--quick to see whether all works.
+# Side by side with Apache Kafka: docs/benchmarks.md, its JSON and its charts. BENCH=--quick to see whether all works, in bin/bench-quick.
 bench:
 	$(GO) run ./bench $(BENCH)
 

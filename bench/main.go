@@ -56,6 +56,12 @@ func serveNull(ctx context.Context, args []string, log io.Writer) error {
 	return null.ServeWith(ctx, listener, o)
 }
 
+// Where the report goes: what --quick measures does not replace what was measured in earnest.
+const (
+	defaultOut = "docs/benchmarks.md"
+	quickOut   = "bin/bench-quick/benchmarks.md"
+)
+
 type options struct {
 	sections      string
 	rounds        int
@@ -71,7 +77,7 @@ func bench(ctx context.Context, args []string, log io.Writer) (err error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "counted rounds of each row")
 	flags.BoolVar(&o.quick, "quick", false, "one round of a tenth of the size, to see whether all works: the numbers are worth little")
 	flags.BoolVar(&o.merge, "merge", false, "keep what the JSON beside --out has of other sections")
-	flags.StringVar(&o.out, "out", "docs/benchmarks.md", "the report; JSON goes beside it, charts into pictures/ beside it")
+	flags.StringVar(&o.out, "out", defaultOut, "the report; JSON goes beside it, charts into pictures/ beside it; of --quick, "+quickOut+" unless named")
 	flags.StringVar(&o.rendered, "render", "", "measure nothing: write the report of this JSON `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -81,6 +87,9 @@ func bench(ctx context.Context, args []string, log io.Writer) (err error) {
 	}
 	if o.rounds < 1 {
 		return errors.New("--rounds is at least 1")
+	}
+	if o.quick && o.out == defaultOut {
+		o.out = quickOut
 	}
 	if o.rendered != "" {
 		run, err := readRun(o.rendered)

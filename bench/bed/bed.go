@@ -58,6 +58,6 @@ type Tool struct {
 }
 
 // Prepare builds Ottla and librdkafka's tool and fetches Kafka's jars into the cache of test/compat, whatever of it is
-// missing. It needs Go, a C compiler, Java and Maven. Processes that the bed starts end with Close, and when the context
+// missing. It needs Go, a C compiler, Java, Maven and npm. Processes that the bed starts end with Close, and when the context
 // does. It is called within the module.
 func Prepare(ctx context.Context, log io.Writer) (*Bed, error) { return prepare(ctx, log) }

@@ -3,10 +3,12 @@ package bed
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestHasTopic(t *testing.T) {
@@ -43,6 +45,33 @@ func TestChildrenEndWithTheBed(t *testing.T) {
 		t.Errorf("a start after the end: %v", err)
 	}
 	c.close()
+}
+
+func TestGrandchildrenEndToo(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c := newChildren()
+	defer c.close()
+	cmd := exec.Command("sh", "-c", "sleep 600 & echo; wait")
+	cmd.Stdout = w
+	p, err := c.start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.kill()
+	if err := r.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // the pipe ends with the last that has it
+		t.Errorf("the child's own child is still there: %v", err)
+	}
 }
 
 func TestToolEndsWithItsContext(t *testing.T) {

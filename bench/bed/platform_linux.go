@@ -11,4 +11,7 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// killGroup ends a child and its own children.
+func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // it may have ended already
+
 func datasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

@@ -79,7 +79,7 @@ func (b *Bed) output(ctx context.Context, command ...string) (string, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = b.root, &out, &errs
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "CACHE="+filepath.Join(b.root, "test", "compat", ".cache"))
 	if err := b.children.run(ctx, cmd); err != nil {
 		return "", err
 	}

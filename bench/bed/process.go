@@ -137,7 +137,11 @@ func (p *process) stop() (time.Duration, error) {
 	}
 }
 
+// kill ends the process and, as long as it is there, what it started, such as the test binary of go test.
 func (p *process) kill() {
+	if p.alive() {
+		killGroup(p.cmd.Process.Pid)
+	}
 	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.ended
 }

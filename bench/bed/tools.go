@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -25,10 +27,23 @@ func (b *Bed) Ottla(ctx context.Context, args ...string) (Tool, error) {
 	return b.tool(ctx, b.OttlaBin, args)
 }
 
+// Go runs the go command in the module's root, with further lines of environment; temporary files are the bed's. Outcome
+// and errors as with Java.
+func (b *Bed) Go(ctx context.Context, environment []string, args ...string) (Tool, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = b.root, slices.Concat(os.Environ(), []string{"TMPDIR=" + b.Work}, environment)
+	return b.outcome(ctx, cmd)
+}
+
 func (b *Bed) tool(ctx context.Context, name string, args []string) (Tool, error) {
 	cmd := exec.Command(name, args...)
+	cmd.Dir = b.Work
+	return b.outcome(ctx, cmd)
+}
+
+func (b *Bed) outcome(ctx context.Context, cmd *exec.Cmd) (Tool, error) {
 	var out, errs bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = b.Work, &out, &errs
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
 	if err := b.children.run(ctx, cmd); err != nil {
 		return Tool{Stdout: out.String(), Stderr: errs.String(), Took: time.Since(began), Exit: -1}, err

@@ -31,7 +31,7 @@ func preface(w *bytes.Buffer, run *results.Run) {
 	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, in one run on one machine: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
 		"and a warm-up is thrown away. A cell is the median of the rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
 		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
-		"To measure it again, on your machine (with Go, a C compiler, Java and Maven; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
+		"To measure it again, on your machine (with Go, a C compiler, Java, Maven and npm; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
 	if len(run.Sections) > 0 {
 		names := []string{run.Sections[0].Name}
 		if len(run.Sections) > 1 {
@@ -166,8 +166,13 @@ func loses(n int) string {
 
 // losses lists every row that is lost or short of its goal: nobody has to look for them.
 func losses(w *bytes.Buffer, views []*view) {
-	lost, short := &bytes.Buffer{}, &bytes.Buffer{}
+	lost, short, failed := &bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}
 	for _, v := range views {
+		for _, r := range v.rows {
+			if n := r.failed(results.Ottla); n > 0 {
+				fmt.Fprintf(failed, "- [%s](#%s): %s, %d of %d\n", plain(v.Title), slug(v.Title), plain(r.name), n, len(r.samples[results.Ottla]))
+			}
+		}
 		for _, m := range v.Metrics {
 			for _, d := range v.verdicts(m) {
 				at := "[" + plain(v.Title) + "](#" + slug(v.Title) + "): " + plain(d.row.name)
@@ -192,8 +197,11 @@ func losses(w *bytes.Buffer, views []*view) {
 	}
 	if lost.Len() > 0 {
 		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | |\n|---|---|---|---|---|---|\n%s\n", lost)
-	} else {
+	} else if failed.Len() == 0 {
 		fmt.Fprint(w, "Ottla loses no row of this run.\n\n")
+	}
+	if failed.Len() > 0 {
+		fmt.Fprintf(w, "### Rounds of Ottla's that failed\n\nThey have no values and are in no median; the notes below the tables say why.\n\n%s\n", failed)
 	}
 	if short.Len() > 0 {
 		fmt.Fprintf(w, "### Rows that are short of their goal\n\nNot worse than Kafka, but less than what was aimed at.\n\n| | | Ratio | Goal |\n|---|---|---|---|\n%s\n", short)

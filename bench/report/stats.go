@@ -52,6 +52,14 @@ type row struct {
 
 func (r *row) at(metric string, b results.Broker) *cell { return r.cells[metric][b] }
 
+// failed is how many counted rounds of a broker gave nothing but a note.
+func (r *row) failed(b results.Broker) (n int) {
+	for _, s := range r.samples[b] {
+		n += btoi(s.Note != "" && len(s.Values) == 0 && len(s.Texts) == 0)
+	}
+	return n
+}
+
 // note is what samples said in words, once for all rounds that said it.
 type note struct {
 	row    string

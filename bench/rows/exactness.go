@@ -1,11 +1,15 @@
 package rows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"ottla/bench/bed"
 	"ottla/bench/results"
@@ -90,16 +94,11 @@ func (e *exactRun) retry(ctx context.Context, row, name string) {
 }
 
 func exactSample(row string, kind results.Broker, r *storm.Retry) results.Sample {
-	refused, text := int64(0), "none"
-	for code, n := range r.Refused {
+	refused := int64(0)
+	for _, n := range r.Refused {
 		refused += n
-		if text == "none" {
-			text = ""
-		} else {
-			text += ", "
-		}
-		text += code
 	}
+	text := cmp.Or(strings.Join(slices.Sorted(maps.Keys(r.Refused)), ", "), "none")
 	total := r.Exact + r.Duplicated + refused
 	return results.Sample{
 		Section: "exactness", Row: row, Broker: kind, Round: 1,
@@ -132,8 +131,12 @@ func (e *exactRun) all(ctx context.Context, others int64) error {
 	if _, err := e.sample(ctx, "others"); err != nil {
 		return err
 	}
-	if _, err := e.storm(ctx, e.k, "-n", strconv.FormatInt(others, 10), "--max-seconds", "120", "--record-bytes", "0", "--topic", storm.TopicPrefix+"others", "--reuse-topic", "--keep"); err != nil {
+	s, err := e.storm(ctx, e.k, "-n", strconv.FormatInt(others, 10), "--max-seconds", "120", "--record-bytes", "0", "--topic", storm.TopicPrefix+"others", "--reuse-topic", "--keep")
+	if err != nil {
 		return err
+	}
+	if came := load(s).Producers; came < others {
+		return fmt.Errorf("%s of %s other producers came: %s", rounded(came), rounded(others), s.Ended)
 	}
 	e.retry(ctx, fmt.Sprintf(exactOthers, rounded(e.plan.scaled(kafkaOthers, 10_000)), rounded(e.plan.scaled(ottlaOthers, 10_000))), "others")
 

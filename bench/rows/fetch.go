@@ -111,8 +111,8 @@ func (t *throughput) fill(ctx context.Context, w workload) (topic string, err er
 			return topic, err
 		}
 		m, err := t.produce(ctx, k, topic, w, t.fetched(w))
-		if err != nil && m.records < t.fetched(w) { // not too fast to measure, which does not matter here
-			return topic, fmt.Errorf("fill %s: %w", k.Kind, err)
+		if m.records < t.fetched(w) || m.failed > 0 { // that it may be too fast to measure does not matter here
+			return topic, errors.Join(fmt.Errorf("fill %s: %d of %d records, %d failed", k.Kind, m.records, t.fetched(w), m.failed), err)
 		}
 	}
 	return topic, nil
@@ -163,6 +163,8 @@ func (t *throughput) fetchRow(ctx context.Context, w workload, cold bool) (err e
 
 // fetch reads a whole topic. Its errors are those of the tool and of what it printed.
 func (t *throughput) fetch(ctx context.Context, k *bed.Broker, c client, topic string, w workload, count int64) (moved, error) {
+	ctx, cancel := context.WithTimeout(ctx, perfMax)
+	defer cancel()
 	n := strconv.FormatInt(count, 10)
 	if c == javaClient {
 		t.topics++ // for a group that has read nothing

@@ -49,6 +49,9 @@ var groupLoads = []struct {
 
 var groupConfig = map[string]string{"group.initial.rebalance.delay.ms": "0"}
 
+// groupsMax bounds one load: each takes some seconds.
+const groupsMax = 5 * time.Minute
+
 // groupsTool runs the load generator for groups.
 type groupsTool struct{ bin string }
 
@@ -67,6 +70,8 @@ type groupsDone struct{ rate, cpuMicros, rssMiB float64 }
 var groupsLine = regexp.MustCompile(`(?s)\d+ [^\n]+s in [0-9.]+ s: (\d+)/s\n.*broker: [0-9.]+ s of CPU, ([0-9.]+) us a [^;]*; RSS \d+ MiB before, (\d+) MiB after`)
 
 func (t groupsTool) run(ctx context.Context, k *bed.Broker, n int64, args ...string) (d groupsDone, err error) {
+	ctx, cancel := context.WithTimeout(ctx, groupsMax)
+	defer cancel()
 	all := append([]string{"-addr", k.Addr, "-broker-pid", strconv.Itoa(k.PID), "-n", strconv.FormatInt(n, 10)}, args...)
 	out, err := exec.CommandContext(ctx, t.bin, all...).CombinedOutput()
 	if err != nil {

@@ -2,9 +2,8 @@ package rows
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,8 +32,8 @@ func Growth() []Section {
 			Chart: results.Chart{Kind: "lines", Metric: []string{"append-new", "append-known", "retry-recent", "retry-any"}, XTitle: "entries", LogX: true},
 		},
 		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
-			entries := "OTTLA_GROWTH_ENTRIES=" + strconv.FormatInt(p.scaled(10_000_000, 100_000), 10)
-			return runGrowth(ctx, "growth", []string{"-bench", "Growth$", "-benchtime", "5000x", "ottla/internal/pidstore"}, entries, record)
+			entries := []string{"OTTLA_GROWTH_ENTRIES=" + strconv.FormatInt(p.scaled(10_000_000, 100_000), 10)}
+			return runGrowth(ctx, b, "growth", []string{"-bench", "Growth$", "-benchtime", "5000x", "ottla/internal/pidstore"}, entries, record)
 		},
 	}, {
 		Section: results.Section{
@@ -45,21 +44,20 @@ func Growth() []Section {
 			Chart:   results.Chart{Kind: "lines", Metric: []string{"append"}, XTitle: "partitions", LogX: true},
 		},
 		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
-			return runGrowth(ctx, "growth-partitions", []string{"-bench", "GrowthPartitions", "-benchtime", "20000x", "ottla/internal/broker"}, "", record)
+			return runGrowth(ctx, b, "growth-partitions", []string{"-bench", "GrowthPartitions", "-benchtime", "20000x", "ottla/internal/broker"}, nil, record)
 		},
 	}}
 }
 
-func runGrowth(ctx context.Context, section string, args []string, env string, record func(results.Sample)) error {
+func runGrowth(ctx context.Context, b *bed.Bed, section string, args []string, environment []string, record func(results.Sample)) error {
 	ctx, cancel := context.WithTimeout(ctx, growthMax)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$"}, args...)...)
-	cmd.Env = append(os.Environ(), env)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go test -bench: %w: %.500s", err, out)
+	tool, err := b.Go(ctx, environment, append([]string{"test", "-run", "^$"}, args...)...)
+	out := tool.Stdout
+	if err = errors.Join(err, tool.Err()); err != nil {
+		return fmt.Errorf("go test -bench: %w", err)
 	}
-	samples := readGrowth(section, string(out))
+	samples := readGrowth(section, out)
 	if len(samples) == 0 {
 		return fmt.Errorf("go test -bench says %.300q", out)
 	}

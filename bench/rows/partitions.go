@@ -105,8 +105,11 @@ func (t *stormTable) many(ctx context.Context, kind results.Broker, n int, value
 		return err
 	}
 	rss, err := k.RSS()
+	if err != nil {
+		return err
+	}
 	values["rss-after"] = float64(rss) / mebibyte
-	return err
+	return nil
 }
 
 // timed writes down how many seconds a step took, unless it fails.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"ottla/bench/bed"
 	"ottla/bench/results"
@@ -74,6 +75,9 @@ func Produce() []Section {
 		section(javaClient, "produce-java", 1.5, "`org.apache.kafka.tools.ProducerPerformance`, which sends random capital letters: lz4 gains little on them, at the client's cost."),
 	}
 }
+
+// perfMax bounds one run of a perf tool, which takes seconds: rdkafka_performance waits for records that never come.
+const perfMax = 10 * time.Minute
 
 // throughput takes the samples of one table.
 type throughput struct {
@@ -226,6 +230,8 @@ func (t *throughput) cost(ctx context.Context, k *bed.Broker, w workload, count 
 }
 
 func (t *throughput) produce(ctx context.Context, k *bed.Broker, topic string, w workload, count int64) (moved, error) {
+	ctx, cancel := context.WithTimeout(ctx, perfMax)
+	defer cancel()
 	n, size := strconv.FormatInt(count, 10), strconv.Itoa(w.recordBytes)
 	if t.client == javaClient {
 		warm := strconv.FormatInt(int64(float64(count)*steadyFrom), 10)
