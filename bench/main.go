@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -152,6 +153,10 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 	if o.quick {
 		plan = rows.Plan{Rounds: 1, Scale: 0.1}
 	}
+	for i := range run.Sections { // what is kept is of the run before, unless it is older still
+		s := &run.Sections[i]
+		s.Began, s.Commit, s.Rounds = cmp.Or(s.Began, run.Began), cmp.Or(s.Commit, run.Commit), cmp.Or(s.Rounds, run.Rounds)
+	}
 	run.Began, run.Command, run.Rounds = began.UTC().Format(time.RFC3339), strings.TrimSpace(command), plan.Rounds
 	run.Commit = b.Commit(ctx)
 	if run.Versions, err = b.Versions(ctx); err != nil {
@@ -163,6 +168,7 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 	var failed []error
 	for i, s := range wanted {
 		fmt.Fprintf(progress, "%d of %d: %s\n", i+1, len(wanted), s.Name)
+		s.Began, s.Commit, s.Rounds = run.Began, run.Commit, run.Rounds
 		replace(run, s.Section)
 		err := s.Measure(ctx, b, plan, func(sample results.Sample) {
 			sample.Section = s.Name

@@ -22,13 +22,13 @@ func markdown(run *results.Run) []byte {
 	losses(w, views)
 	machine(w, run)
 	for _, v := range views {
-		v.write(w)
+		v.write(w, run)
 	}
 	return w.Bytes()
 }
 
 func preface(w *bytes.Buffer, run *results.Run) {
-	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, in one run on one machine: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
+	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, on one machine and in one run, unless a section says that it is of an earlier one: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
 		"and a warm-up is thrown away. A cell is the median of the rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
 		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
 		"To measure it again, on your machine (with Go, a C compiler, Java, Maven and npm; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
@@ -232,8 +232,11 @@ func machine(w *bytes.Buffer, run *results.Run) {
 	fmt.Fprintln(w)
 }
 
-func (v *view) write(w *bytes.Buffer) {
+func (v *view) write(w *bytes.Buffer, run *results.Run) {
 	fmt.Fprintf(w, "## %s\n\n%s\n\n", v.Title, strings.TrimSpace(v.About))
+	if v.Began != "" && v.Began != run.Began {
+		fmt.Fprintf(w, "Measured in an earlier run, begun %s, at commit %s, %d rounds at most.\n\n", plain(v.Began), plain(v.Commit), v.Rounds)
+	}
 	if len(v.rows) == 0 {
 		fmt.Fprint(w, "Not measured in this run.\n\n")
 		return

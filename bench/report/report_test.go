@@ -322,6 +322,17 @@ func TestWriteKeepsWhatIsByHandAndRemovesOldCharts(t *testing.T) {
 	}
 }
 
+func TestMergedSectionsSayWhenTheyWereMeasured(t *testing.T) {
+	run := &results.Run{Began: "2026-01-02T00:00:00Z", Commit: "new", Sections: []results.Section{
+		{Name: "a", Title: "Old", Began: "2026-01-01T00:00:00Z", Commit: "old", Rounds: 3},
+		{Name: "b", Title: "New", Began: "2026-01-02T00:00:00Z", Commit: "new", Rounds: 1},
+	}}
+	text := string(markdown(run))
+	if strings.Count(text, "earlier run, begun") != 1 || !strings.Contains(text, "## Old\n\n\n\nMeasured in an earlier run, begun 2026-01-01T00:00:00Z, at commit old, 3 rounds at most.") {
+		t.Error(text)
+	}
+}
+
 func TestStormNeedsItsSection(t *testing.T) {
 	run := exampleRun(t)
 	if _, err := Storm(run); err != nil {

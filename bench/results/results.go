@@ -45,6 +45,10 @@ type Section struct {
 	Row     string   `json:"row"`   // what the first column holds: "workload"
 	Metrics []Metric `json:"metrics"`
 	Chart   Chart    `json:"chart"`
+	// Began, Commit and Rounds are those of the run that measured the section: of an earlier one where runs were merged.
+	Began  string `json:"began,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	Rounds int    `json:"rounds,omitempty"`
 }
 
 // Chart says how the section's metric is drawn; the zero value is no chart.
