@@ -85,7 +85,7 @@ func (s *step) renewTopics(resp *kmsg.MetadataResponse) {
 			case t == nil || errors.Is(coded(t.ErrorCode), kerr.UnknownTopicOrPartition):
 				leaders[old.Name] = nil
 			case coded(t.ErrorCode) != nil: // nothing is said of it
-			case topicID(t) != old.ID: // deleted, and made anew
+			case old.ID != "" && topicID(t) != "" && topicID(t) != old.ID: // deleted, and made anew; brokers of different versions may answer
 				leaders[old.Name] = nil
 				appeared++
 			default:

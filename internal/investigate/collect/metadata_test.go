@@ -116,3 +116,26 @@ func TestTopicsAreNotReadAgain(t *testing.T) {
 		t.Errorf("%+v %+v", line, s.scan.Partitions)
 	}
 }
+
+// TestTopicsWithoutIDsAreTheSame: in a cluster of two versions, one of which has no ids of topics, either may answer.
+func TestTopicsWithoutIDsAreTheSame(t *testing.T) {
+	id := [16]byte{1}
+	name := "steady"
+	answer := func(id [16]byte) *kmsg.MetadataResponse {
+		return &kmsg.MetadataResponse{Topics: []kmsg.MetadataResponseTopic{{Topic: &name, TopicID: id, Partitions: []kmsg.MetadataResponseTopicPartition{{Leader: 2}}}}}
+	}
+	for _, c := range []struct {
+		first, second [16]byte
+		leader        int32
+	}{{id, id, 2}, {id, [16]byte{}, 2}, {[16]byte{}, id, 2}, {[16]byte{}, [16]byte{}, 2}, {id, [16]byte{2}, -1}} {
+		scan := &evidence.Scan{
+			Topics:     []evidence.Topic{{Name: name, ID: topicID(&answer(c.first).Topics[0])}},
+			Partitions: []evidence.Partition{{Topic: name, Leader: 1}},
+		}
+		s := (&session{scan: scan}).step(&source{})
+		s.renewTopics(answer(c.second))
+		if got := scan.Partitions[0].Leader; got != c.leader {
+			t.Errorf("%v, then %v: leader %d, not %d", c.first[0], c.second[0], got, c.leader)
+		}
+	}
+}
