@@ -107,6 +107,9 @@ func measureGroups(ctx context.Context, b *bed.Bed, p Plan, record func(results.
 	for round := range p.Rounds + 1 {
 		for _, l := range groupLoads {
 			for _, k := range brokers {
+				if err := b.Settle(ctx); err != nil { // what the other one has left to write
+					return err
+				}
 				args := append([]string{"-prefix", fmt.Sprintf("round-%d", round)}, l.args...)
 				d, err := tool.run(ctx, k, p.scaled(l.n, 1000), args...)
 				if err != nil {

@@ -197,6 +197,9 @@ func measureStorm(ctx context.Context, b *bed.Bed, p Plan, record func(results.S
 	for round := range p.Rounds + 1 {
 		for _, row := range stormRows {
 			for _, k := range brokers {
+				if err := b.Settle(ctx); err != nil { // what the other one has left to write
+					return err
+				}
 				s, err := t.storm(ctx, k, append([]string{"-n", unlimited, "--max-seconds", seconds}, row.args...)...)
 				if err != nil {
 					t.fail(row.title, k.Kind, round, 0, err)
