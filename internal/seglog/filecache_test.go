@@ -2,20 +2,22 @@ package seglog
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"ottla/internal/disk"
 )
 
-// syncHookFS calls a function during each syncfs.
+// syncHookFS calls a function during the next syncfs after it is armed.
 type syncHookFS struct {
 	disk.FS
+	armed  atomic.Bool
 	during func()
 }
 
-func (h syncHookFS) SyncFS(dir string) error {
-	if h.during != nil {
+func (h *syncHookFS) SyncFS(dir string) error {
+	if h.armed.Swap(false) {
 		h.during()
 	}
 	return h.FS.SyncFS(dir)
@@ -81,7 +83,9 @@ func TestOpeningLooksAtFewFiles(t *testing.T) {
 func TestSyncFSHoldsNoFiles(t *testing.T) {
 	var s *Store
 	var logs []*Log
-	hook := syncHookFS{FS: disk.NewMem()}
+	hook := &syncHookFS{FS: disk.NewMem()}
+	cfg := testConfig()
+	cfg.FlushMillis = 3600_000 // no pass before somebody hurries
 	closed := 0
 	hook.during = func() {
 		for _, l := range logs {
@@ -95,11 +99,14 @@ func TestSyncFSHoldsNoFiles(t *testing.T) {
 			closed++
 		}
 	}
-	s = openStore(t, &hook)
+	s = openStore(t, hook)
 	var tickets []Ticket
 	for i := range filesSyncedOneByOneMax + 1 {
-		logs = append(logs, openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i)}))
+		l := openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: cfg})
+		<-l.requestSync().Done()
+		logs = append(logs, l)
 	}
+	hook.armed.Store(true)
 	for i, l := range logs {
 		_, tk, err := l.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Wait: i == len(logs)-1, Now: now()})
 		if err != nil {
@@ -113,10 +120,9 @@ func TestSyncFSHoldsNoFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if closed == 0 {
-		t.Error("no syncfs")
+	if closed != len(logs) {
+		t.Errorf("%d files closed during a syncfs, want %d", closed, len(logs))
 	}
-	hook.during = nil
 	closeStore(t, s)
 }
 
