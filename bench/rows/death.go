@@ -47,7 +47,7 @@ func Death() []Section {
 	return []Section{{
 		Section: results.Section{
 			Name: "death", Title: "The storm that ends a broker", Row: "storm",
-			About: fmt.Sprintf("`ottla storm --mode wide -p %d`: each producer writes one small batch to %s partitions. Kafka has -Xmx%s (and 8 MiB instead of 128 for its log cleaner, which leaves the more for producers); "+
+			About: fmt.Sprintf("`ottla storm --mode wide -p %d`: each producer writes one small batch to %s partitions. Kafka has -Xmx%s (and 8 MiB instead of 128 for its log cleaner, which leaves the more for producers), Ottla no limit but its own budget; "+
 				"it is dead when it owes answers, gave none for %v, and then takes no record for %v. Then it is killed and started on its data with the same heap, for %v. Ottla gets as many producers, and ten times as many.",
 				deathWidth, rounded(deathWidth), deathHeap, deathStall, deathProof, rebirthMax),
 			Metrics: []results.Metric{

@@ -12,9 +12,9 @@ install() { # command package...
   { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >&2
 }
 install javac default-jdk-headless
+install mvn maven
 mkdir -p "$cache"
 if ! cmp -s "$here/pom.xml" "$cache/pom.xml"; then
-  install mvn maven
   echo "fetching the jars of Apache Kafka" >&2
   rm -rf "$cache/libs"
   mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs" -DincludeScope=runtime >&2
