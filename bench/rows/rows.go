@@ -25,15 +25,16 @@ type Section struct {
 	Measure func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error
 }
 
-// All are the sections in the order of the report.
+// All are the sections in the order of the report: first what the product is for, then what every broker is asked for.
 func All() []Section {
 	return slices.Concat(
-		Produce(),
-		Fetch(),
-		Latency(),
-		[]Section{Footprint(), Partitions(), Storm(), StormEntries()},
 		Death(),
-		[]Section{Exactness(), Groups(), GroupOffsets()},
+		[]Section{Exactness(), Storm(), StormEntries()},
+		Produce(),
+		Latency(),
+		Fetch(),
+		[]Section{Groups(), GroupOffsets()},
 		Growth(),
+		[]Section{Footprint(), Partitions()},
 	)
 }
