@@ -130,7 +130,7 @@ func TestStormKillsBroker(t *testing.T) {
 	}()
 	errs.await("producers")
 	w.kill()
-	if code := <-done; code != exitStopped || !strings.Contains(out.String(), "(the broker is gone)") {
+	if code := <-done; code != exitStopped || !strings.Contains(out.String(), "(the broker breaks or refuses connections)") {
 		t.Errorf("exit code %d\n%s", code, &out)
 	}
 }

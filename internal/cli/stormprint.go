@@ -150,7 +150,7 @@ func endedText(ended string) string {
 	case storm.EndedStalled:
 		return "the broker gives no answers"
 	case storm.EndedGone:
-		return "the broker is gone"
+		return "the broker breaks or refuses connections"
 	}
 	return ended
 }

@@ -91,8 +91,11 @@ func (l *load) runControl(ctx context.Context) error {
 	}
 	return l.together(len(leaders), func(i int) error {
 		own := templates[leaders[i]]
-		return l.pushLane(ctx, leaders[i], own, max(1, inFlightMax/l.o.Batches), &singleton{
-			pid: pid, epoch: epoch, sequences: make([]int32, len(own)), used: make([]bool, len(own)), load: l,
+		single := &singleton{pid: pid, epoch: epoch, sequences: make([]int32, len(own)), used: make([]bool, len(own)), load: l}
+		return l.again(ctx, func() error {
+			err := l.pushLane(ctx, leaders[i], own, max(1, inFlightMax/l.o.Batches), single)
+			single = &singleton{load: l, broken: true} // which batches were written is not known: it goes on under a new id
+			return err
 		})
 	})
 }

@@ -27,7 +27,7 @@ func (l *load) runFast(ctx context.Context) error {
 	leaders := l.topic.leaderIDs()
 	return l.together(max(l.o.Connections, len(leaders)), func(i int) error {
 		leader := leaders[i%len(leaders)]
-		return l.pushLane(ctx, leader, templates[leader], l.o.Pipeline, nil)
+		return l.again(ctx, func() error { return l.pushLane(ctx, leader, templates[leader], l.o.Pipeline, nil) })
 	})
 }
 
@@ -47,7 +47,7 @@ func (l *load) partitionTemplates() (map[int32][]template, error) {
 func (l *load) pushLane(ctx context.Context, leader int32, templates []template, pipeline int, single *singleton) error {
 	conn, err := l.c.lane(ctx, l.c.brokers[leader], longReadBytes)
 	if err != nil {
-		return withCause(ctx, err)
+		return err
 	}
 	defer conn.close()
 	p := &pushes{
@@ -58,7 +58,9 @@ func (l *load) pushLane(ctx context.Context, leader int32, templates []template,
 		p.free = append(p.free, int32(i))
 	}
 	defer l.add(p.tally)
-	return withCause(ctx, p.run())
+	err = p.run()
+	l.ended.Add(int64(len(p.slots) - len(p.free))) // what was in flight on a connection that broke is over
+	return err
 }
 
 // withCause says why a connection was closed if it was ours to close.

@@ -216,9 +216,9 @@ func (r *run) verdict(ctx context.Context, errs []error, elapsed time.Duration) 
 		return ctx.Err()
 	case r.summary.Ended == EndedStalled:
 		return fmt.Errorf("%w after %d producers, %d entries, %.1f s: no answer for %v", ErrStopped, l.Producers, l.Entries, elapsed.Seconds(), r.o.Stall)
-	case r.summary.Ended == EndedGone && r.c.alive(ctx, r.main.topic):
-		r.summary.Ended = EndedFailed
-		return fmt.Errorf("a connection broke, but the broker still answers: %w", first)
+	case r.summary.Ended == EndedGone && l.Pushes == 0 && r.c.alive(ctx, r.main.topic):
+		r.summary.Ended = EndedFailed // it was never borne, so that nothing has changed: what is written is not to the broker's liking
+		return fmt.Errorf("every connection broke, but the broker answers: %w", first)
 	case r.summary.Ended == EndedGone:
 		return fmt.Errorf("%w after %d producers, %d entries, %.1f s: %w", ErrStopped, l.Producers, l.Entries, elapsed.Seconds(), first)
 	case first != nil:

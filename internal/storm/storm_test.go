@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -419,126 +418,6 @@ func (c *countedConn) Close() error {
 		c.open.Add(-1)
 	}
 	return c.Conn.Close()
-}
-
-// muteAfter is a way to a broker that falls silent: after so many bytes nothing more arrives.
-func muteAfter(limit int64) func(context.Context, string, string) (net.Conn, error) {
-	var read atomic.Int64
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &muteConn{conn, &read, limit}, nil
-	}
-}
-
-type muteConn struct {
-	net.Conn
-	read  *atomic.Int64
-	limit int64
-}
-
-func (c *muteConn) Read(b []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(b)
-		if err != nil || c.read.Add(int64(n)) < c.limit {
-			return n, err
-		}
-	}
-}
-
-// TestStall: a broker that falls silent ends the storm with what was seen so far, not with a hang; nor does cleaning up hang.
-func TestStall(t *testing.T) {
-	for _, mode := range []Mode{Fast, Faithful, Wide, Control} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
-			n := startNode(t, disk.NewMem())
-			o := small(n.Addr())
-			o.Mode, o.MaxProducers, o.Stall, o.Keep, o.Dial = mode, 1<<40, 200*time.Millisecond, true, muteAfter(50_000)
-			s, err := Run(t.Context(), o, nil)
-			if !errors.Is(err, ErrStopped) || s.Ended != EndedStalled || s.Loads[0].Pushes == 0 || !strings.Contains(err.Error(), "no answer for 200ms") {
-				t.Errorf("%v\n%+v", err, s)
-			}
-		})
-	}
-}
-
-// TestStallAfterTheCap: a broker that falls silent is found out also where the storm's time is up before that is certain.
-func TestStallAfterTheCap(t *testing.T) {
-	n := startNode(t, disk.NewMem())
-	o := small(n.Addr())
-	o.MaxProducers, o.MaxDuration, o.Stall, o.Keep, o.Dial = 1<<40, 100*time.Millisecond, 300*time.Millisecond, true, muteAfter(5_000)
-	s, err := Run(t.Context(), o, nil)
-	if !errors.Is(err, ErrStopped) || s.Ended != EndedStalled {
-		t.Errorf("%v\n%+v", err, s)
-	}
-}
-
-// TestStallOfConnections: a broker that resets every connection is as silent as one that says nothing.
-func TestStallOfConnections(t *testing.T) {
-	n := startNode(t, disk.NewMem())
-	o := small(n.Addr())
-	var dialled atomic.Int64
-	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if dialled.Add(1) > 30 {
-			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNRESET}
-		}
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}
-	o.Mode, o.MaxProducers, o.Stall, o.Keep = Faithful, 1<<40, 500*time.Millisecond, true
-	s, err := Run(t.Context(), o, nil)
-	if !errors.Is(err, ErrStopped) || s.Ended != EndedStalled || s.Loads[0].Pushes == 0 || s.Loads[0].Errors["connection reset"] == 0 {
-		t.Errorf("%v\n%+v", err, s)
-	}
-}
-
-// TestOneConnectionBreaks: that is not the broker's death.
-func TestOneConnectionBreaks(t *testing.T) {
-	n := startNode(t, disk.NewMem())
-	o := small(n.Addr())
-	var read atomic.Int64
-	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		return &brokenConn{conn, &read}, err
-	}
-	o.MaxProducers = 1 << 40
-	s, err := Run(t.Context(), o, nil)
-	if err == nil || errors.Is(err, ErrStopped) || s.Ended != EndedFailed || !strings.Contains(err.Error(), "still answers") || len(s.Left) > 0 {
-		t.Errorf("%v\n%+v", err, s)
-	}
-}
-
-// brokenConn ends one connection, once, after so many bytes of all of them.
-type brokenConn struct {
-	net.Conn
-	read *atomic.Int64
-}
-
-func (c *brokenConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	const after = 100_000
-	if now := c.read.Add(int64(n)); now >= after && now-int64(n) < after {
-		return 0, io.EOF
-	}
-	return n, err
-}
-
-// TestKilledBroker: a broker that goes away is named so.
-func TestKilledBroker(t *testing.T) {
-	for _, mode := range []Mode{Fast, Faithful, Wide, Control} {
-		n := startNode(t, disk.NewMem())
-		o := small(n.Addr())
-		o.Mode, o.MaxProducers, o.Keep, o.Rate = mode, 1<<40, true, 200
-		s, err := Run(t.Context(), o, func(p Progress) {
-			if p.Phase == PhaseStorm {
-				n.Kill()
-			}
-		})
-		if !errors.Is(err, ErrStopped) || s.Ended != EndedGone || s.Loads[0].Pushes == 0 {
-			t.Errorf("%s: %v\n%+v", mode, err, s)
-		}
-	}
 }
 
 // TestInterrupt: the topics are deleted also when the storm is broken off.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -53,15 +54,42 @@ func (l *load) runWorkers(ctx context.Context) error {
 		begin = func(i int) (pusher, error) { return newTxn(l), nil }
 	}
 	return l.together(workers, func(i int) error {
-		p, err := begin(i)
-		if err != nil {
+		return l.again(ctx, func() error {
+			p, err := begin(i)
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			t := newTally()
+			defer l.add(t)
+			return l.work(ctx, p, t)
+		})
+	})
+}
+
+// breaksMax is how many connections in a row may break on one worker or lane, while no push is done by any, before it gives up.
+const breaksMax = 20
+
+// again begins a session anew when its connection breaks, as clients do: one broken connection is no dead broker, and a broker whose
+// memory is full breaks some before it answers nothing at all. It gives up when connections are refused, or break again and again.
+func (l *load) again(ctx context.Context, session func() error) error {
+	breaks, done := 0, l.done.Load()
+	for {
+		err := session()
+		if err == nil || ctx.Err() != nil || !isGone(err) || errors.Is(err, syscall.ECONNREFUSED) {
 			return withCause(ctx, err)
 		}
-		defer p.close()
-		t := newTally()
-		defer l.add(t)
-		return withCause(ctx, l.work(ctx, p, t))
-	})
+		l.failed(causeOf(err))
+		if now := l.done.Load(); now != done {
+			breaks, done = 0, now
+		}
+		if breaks++; breaks == breaksMax {
+			return err
+		}
+		if !l.await(time.Now().Add(errorPause)) {
+			return nil
+		}
+	}
 }
 
 func (l *load) work(ctx context.Context, p pusher, t *tally) error {
