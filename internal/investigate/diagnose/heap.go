@@ -32,13 +32,13 @@ func numberOf(s string) float64 {
 
 // load is what one broker carries.
 type load struct {
-	now, rate, plateau    float64 // entries, entries a second, entries
-	bytes, byteRate       float64
-	plateauBytes          float64
-	toPlateau             float64 // seconds until the last suspect topic is on its plateau
-	partitions            int
-	most                  bool    // bytes are the most that they can be: how many batches producers wrote is not known
-	entriesBytes, entries float64 // for the mean size
+	now, rate, plateau float64 // entries, entries a second, entries
+	bytes, byteRate    float64
+	plateauBytes       float64
+	toPlateau          float64 // seconds until the last suspect topic is on its plateau
+	partitions         int
+	most               bool // bytes are the most that they can be: how many batches producers wrote is not known
+	uncounted          bool // a topic's births are over, and nothing tells how many entries they left
 }
 
 // heaps computes every broker's heap, fullest first: by time until full, then by share or bytes of the plateau.
@@ -112,6 +112,7 @@ func (f *findings) loads() map[int32]*load {
 	}
 	for _, t := range f.topics {
 		if t.leak == noLeak && !t.churn {
+			f.leftBehindToo(t, at)
 			continue
 		}
 		live, per := f.live(t), f.entrySize(t)
@@ -133,6 +134,30 @@ func (f *findings) loads() map[int32]*load {
 	}
 	f.countedToo(at)
 	return out
+}
+
+// leftBehindToo adds what births that are over have left in a topic, where no broker counts it.
+func (f *findings) leftBehindToo(t *topicFacts, at func(id int32) *load) {
+	if t.newborn < newbornEnough || t.share < allNewborn {
+		return
+	}
+	parts := f.partitions[t.name]
+	for _, p := range parts {
+		if f.sets[partitionKey{p.Topic, p.Index}] != nil {
+			return // see countedToo
+		}
+	}
+	n, known := f.leftBehind(t)
+	per, left := f.entrySize(t), liveEntries{count: n}
+	rates := t.byPartition(parts)
+	for j, p := range parts {
+		now := f.liveIn(t, p, rates[j], &left)
+		for _, id := range p.Replicas {
+			l := at(id)
+			l.now, l.bytes = l.now+now, l.bytes+now*per
+			l.uncounted = l.uncounted || !known
+		}
+	}
 }
 
 // countedToo adds the entries of topics that do not leak, as far as they were counted.
@@ -237,6 +262,9 @@ func (f *findings) heapOf(id int32, l *load, m brokerMetric, all map[int32]broke
 	}
 	if l.most {
 		h.Source += "; bytes an entry: at most, of topics that do not leak"
+	}
+	if l.uncounted {
+		h.Source += "; without what births that are over have left, which nothing tells here"
 	}
 	entries := l.now
 	if _, counted := all[id]; counted && m.entries >= 0 {

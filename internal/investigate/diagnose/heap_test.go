@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,5 +80,47 @@ func TestRateByTheEndsOfPartitions(t *testing.T) {
 	tails := []*evidence.Tail{{From: 1900, To: 2200, End: 2200, At: at}, {From: 2600, To: 2610, End: 3000, At: at.Add(10 * time.Second)}}
 	if got := partitionRateOf(0, tails, 310, false); got.perSecond != 80 || !got.byOffsets {
 		t.Errorf("%+v, want 80 a second by offsets", got)
+	}
+}
+
+// TestEntriesOfABurstThatIsOver: nothing leaks any more, and before 2.8 no broker counts what is left; the records of the topic that the burst
+// began with do. In a topic that is older they do not, and the verdict says so.
+func TestEntriesOfABurstThatIsOver(t *testing.T) {
+	scan := func() *evidence.Scan {
+		h := newHistory(7, 1)
+		h.tail = 100
+		h.topic("orders", 3)
+		h.topic("payments.audit", 4)
+		ev := h.singletons("orders", 12, ago(30*time.Minute), time.Minute, day)
+		for _, e := range h.leak("payments.audit", 50, ago(10*time.Minute), 1, 1) {
+			if e.at.Before(ago(3 * time.Minute)) {
+				ev = append(ev, e)
+			}
+		}
+		h.run(ev)
+		s := h.scan()
+		s.Sets, s.Given.HeapBytes = nil, 512<<20
+		return s
+	}
+	s := scan()
+	records := int64(0)
+	for _, p := range s.Partitions {
+		if p.Topic == "payments.audit" {
+			records += p.End
+		}
+	}
+	v := Diagnose(s)
+	if v.Level != Healthy || len(v.Suspects) != 0 || records < 15_000 {
+		t.Fatalf("%s: %d records", v.Sentence, records)
+	}
+	if got := v.Worst.Entries; math.Abs(float64(got)/float64(records)-1) > 0.05 || v.Worst.Bytes < float64(got)*100 || v.Worst.Plateau != 0 || v.Worst.UntilFull != -1 {
+		t.Errorf("%+v, want %d entries", v.Worst, records)
+	}
+	s = scan()
+	for i := range s.Topics {
+		s.Topics[i].FirstTime = s.Ended.Add(-1000 * time.Hour).UnixMilli()
+	}
+	if v = Diagnose(s); v.Worst.Entries != 0 || !strings.Contains(v.Worst.Source, "which nothing tells here") {
+		t.Errorf("%+v", v.Worst)
 	}
 }

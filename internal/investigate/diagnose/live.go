@@ -117,6 +117,20 @@ func (f *findings) entriesPerRecord(t *topicFacts) float64 {
 	return math.Min(float64(entries+t.leftOut)/t.offsets, 1)
 }
 
+// leftBehind is how many entries the births of a topic have left that are over. It is known where the topic began with the onset: then
+// its records are theirs, and count them. In an older one a restart looks the same, and most records are of producers that live on.
+func (f *findings) leftBehind(t *topicFacts) (n float64, known bool) {
+	density, live := f.entriesPerRecord(t), f.live(t)
+	if density <= 0 || live.bound < 0 || !f.kink.known || t.topic == nil || float64(t.topic.FirstTime) < f.kink.at-1000*onsetSlackSeconds {
+		return 0, false
+	}
+	n = live.bound * density
+	if most := f.counter.counterMost(len(f.scan.Brokers)); most > 0 {
+		n = math.Min(n, float64(most)*t.fanOut())
+	}
+	return finite(n), true
+}
+
 const (
 	// allNewborn is the share of newborn producers from which on a topic's records are those of the leak.
 	allNewborn = 0.9
