@@ -38,7 +38,7 @@ func Growth() []Section {
 	}, {
 		Section: results.Section{
 			Name: "growth-partitions", Title: "Time of an append by partitions", Row: "partitions",
-			About: "`go test -run '^$' -bench GrowthPartitions -benchtime 20000x ./internal/broker`: one batch of one record after the other through Ottla's broker, acks=1, one thread, over a disk in memory, " +
+			About: "`go test -run '^$' -bench GrowthPartitions -benchtime 20000x ./internal/broker`: one batch of one record after the other through Ottla's broker, acks=1, one thread, over the disk of temporary files, " +
 				"by one idempotent producer that writes to one partition after the other.",
 			Metrics: []results.Metric{metric("append", "append", "µs", results.Flat)},
 			Chart:   results.Chart{Kind: "lines", Metric: []string{"append"}, XTitle: "partitions", LogX: true},

@@ -8,18 +8,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ottla/internal/batch"
+	"ottla/internal/disk"
 	"ottla/internal/wire"
 )
 
 // growthRounds is how often it is measured with each number of partitions.
 const growthRounds = 5
 
-// BenchmarkGrowthPartitions is the time of an append through the broker, acks=1, over a disk in memory, by one producer that
+// BenchmarkGrowthPartitions is the time of an append through the broker, acks=1, over the disk of temporary files, by one producer that
 // writes to one partition after the other: it must not grow with their number. Run it with a fixed number of operations
 // (-benchtime 20000x); each partition is written once before.
 func BenchmarkGrowthPartitions(b *testing.B) {
 	for _, partitions := range []int{1, 100, 10_000} {
-		g := &growthLoad{s: newStack(b), partitions: partitions}
+		b.Chdir(b.TempDir())
+		g := &growthLoad{s: newStackOn(b, disk.OS()), partitions: partitions}
 		topic := g.s.topic("orders", int32(partitions))
 		g.request = g.s.request(produceRequest(acksLeader, topic.Name, topic.ID, 0, nil), 13)
 		g.write(b, partitions)

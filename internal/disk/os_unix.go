@@ -46,3 +46,12 @@ func space(dir string) (free, total int64, err error) {
 	bytes := func(blocks uint64) int64 { return int64(min(blocks*uint64(st.Bsize), math.MaxInt64)) }
 	return bytes(uint64(st.Bavail)), bytes(uint64(st.Blocks)), nil
 }
+
+// OpenFiles is how many files this process may have open at a time; Go raises the limit to the most that is allowed when it starts.
+func OpenFiles() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, err
+	}
+	return int(min(limit.Cur, math.MaxInt32)), nil
+}

@@ -207,7 +207,7 @@ func (n *Node) shares() pidstore.Shares {
 func (n *Node) openProducers() error {
 	var err error
 	n.logs, err = seglog.OpenStore(seglog.Options{
-		FS: n.fs, Dir: n.dir, OpenFilesMax: int(n.config.Int("log.open.files.max")),
+		FS: n.fs, Dir: n.dir, OpenFilesMax: openFilesMax(n.config),
 		FreeBytesMin: freeBytesMin(n.config), Metrics: n.metrics.Log, Logger: n.logger,
 	})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"ottla/internal/catalog"
 	"ottla/internal/config"
+	"ottla/internal/disk"
+	"ottla/internal/seglog"
 )
 
 // staticConfigs hands the configuration to the catalog, which shows it to clients and derives the defaults of topics from it.
@@ -76,6 +78,19 @@ func configType(t config.Type) catalog.ConfigType {
 		return catalog.TypeList
 	}
 	panic("BUG: a configuration type that clients cannot be told")
+}
+
+// openFilesMax is log.open.files.max, or else a share of what the process may open: connections need the rest.
+func openFilesMax(c *config.Config) int {
+	if n := c.Int("log.open.files.max"); n > 0 {
+		return int(n)
+	}
+	const share, least = 2, 64
+	limit, err := disk.OpenFiles()
+	if err != nil {
+		limit = 1024 // what systems allow that allow little
+	}
+	return max(min(limit/share, seglog.OpenFilesMaxDefault), least)
 }
 
 // freeBytesMin translates "no minimum", which the log writes as a negative number.

@@ -34,7 +34,7 @@ const (
 	// FreeBytesMinDefault is the free space below which appends are refused unless Options says otherwise.
 	FreeBytesMinDefault = 256 << 20
 	// OpenFilesMaxDefault bounds the open segment files of a store unless Options says otherwise.
-	OpenFilesMaxDefault = 1024
+	OpenFilesMaxDefault = 16384
 	// lazyCommitMax is how long an append that nobody waits for stays unpublished, unless flush.ms is set.
 	lazyCommitMax = 100 * time.Millisecond
 )
