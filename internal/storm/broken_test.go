@@ -196,4 +196,3 @@ func TestKilledBroker(t *testing.T) {
 		}
 	}
 }
-
