@@ -35,6 +35,7 @@ type Metric struct {
 	Unit   string  `json:"unit"` // such as "MB/s", "ms", "s/GB", "MiB"; empty for a text
 	Better Better  `json:"better"`
 	Reach  float64 `json:"reach,omitempty"` // the ratio Ottla / Kafka that is the goal, 0 for none
+	Most   float64 `json:"most,omitempty"`  // the goal for Ottla's value itself, in the unit: at most this; 0: none
 }
 
 // Section is one table of the report, with a chart if it says so.
@@ -72,6 +73,12 @@ type Sample struct {
 	Note    string             `json:"note,omitempty"`  // a failure or a doubt, shown below the table
 }
 
+// Setting is what a broker or a tool was started with, such as "Kafka's Java flags" and the flags.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // Run is everything of one run of the harness.
 type Run struct {
 	Began    string            `json:"began"` // RFC 3339, UTC
@@ -80,7 +87,8 @@ type Run struct {
 	Commit   string            `json:"commit"`
 	Machine  map[string]string `json:"machine"`  // cores, model, memory, kernel, filesystem
 	Versions map[string]string `json:"versions"` // Ottla, Kafka, Java, Go, librdkafka
-	Rounds   int               `json:"rounds"`
+	Setup    []Setting         `json:"setup,omitempty"`
+	Rounds   int               `json:"rounds"` // asked for; a section may have fewer
 	Sections []Section         `json:"sections"`
 	Samples  []Sample          `json:"samples"`
 }
