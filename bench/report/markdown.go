@@ -19,6 +19,7 @@ func markdown(run *results.Run) []byte {
 	}
 	preface(w, run)
 	summary(w, views)
+	ownGoals(w, views)
 	losses(w, views)
 	machine(w, run)
 	for _, v := range views {
@@ -47,172 +48,6 @@ func preface(w *bytes.Buffer, run *results.Run) {
 		}
 		fmt.Fprintf(w, "Sections: %s.\n\n", strings.Join(names, ", "))
 	}
-}
-
-// summary is a line for each metric that compares.
-func summary(w *bytes.Buffer, views []*view) {
-	fmt.Fprint(w, "## Summary\n\nRatios are Ottla / Kafka. A throughput passes as well at 95 % of the null server's, where the client itself is the limit.\n\n"+
-		"| | Goal | Median of the rows | Worst row | Result |\n|---|---|---|---|---|\n")
-	for _, v := range views {
-		for _, m := range v.Metrics {
-			if m.Better == results.Fact {
-				continue
-			}
-			if s := summarize(v, m); s.rows > 0 {
-				fmt.Fprintf(w, "| [%s](#%s): %s | %s | %s | %s | %s |\n", plain(v.Title), slug(v.Title), plain(m.Title), goal(m), s.middle, s.worst, s.result)
-			}
-		}
-	}
-	fmt.Fprintln(w)
-}
-
-func goal(m results.Metric) string {
-	switch {
-	case m.Reach == 0 && m.Better == results.Flat:
-		return "flat"
-	case m.Reach == 0:
-		return "none"
-	case m.Better == results.Flat:
-		return "at most " + goalNumber(m.Reach) + " × the first row"
-	case m.Better == results.Higher:
-		return "at least " + goalNumber(m.Reach)
-	}
-	return "at most " + goalNumber(m.Reach)
-}
-
-// goalNumber has no zeros that say nothing: a goal is exact.
-func goalNumber(f float64) string {
-	text := number(f)
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
-}
-
-// summed is a line of the summary.
-type summed struct {
-	rows                  int
-	middle, worst, result string
-}
-
-func summarize(v *view, m results.Metric) summed {
-	var ratios []float64
-	met, lost, missing, alone, null := 0, 0, 0, 0, 0
-	all := v.verdicts(m)
-	worst := verdict{}
-	for _, d := range all {
-		switch {
-		case d.missingOttla:
-			missing++
-		case !d.compared:
-			alone++
-		default:
-			ratios = append(ratios, d.ratio)
-			met += btoi(!d.short)
-			lost += btoi(d.lost)
-			null += btoi(d.savedByNull)
-			if worst.row == nil || (d.ratio < worst.ratio) == (m.Better == results.Higher) && d.ratio != worst.ratio {
-				worst = d
-			}
-		}
-	}
-	if len(ratios)+missing == 0 {
-		return summed{}
-	}
-	s := summed{rows: len(ratios) + missing, middle: "-", worst: "-"}
-	if len(ratios) > 0 {
-		s.middle, s.worst = number(spreadOf(ratios).median), number(worst.ratio)
-		if len(all) > 1 {
-			s.worst += ", " + plain(worst.row.name)
-		}
-	}
-	s.result = result(m, met, lost, s.rows)
-	if s.result == "" && len(ratios) > 0 {
-		s.result = number(worst.ratio) + " × the first row at most"
-	}
-	for _, extra := range []struct {
-		n    int
-		text string
-	}{{null, "%d at the client's limit"}, {missing, "%d without a value of Ottla's"}, {alone, "%d without a value of Kafka's"}} {
-		if extra.n > 0 {
-			s.result += "; " + fmt.Sprintf(extra.text, extra.n)
-		}
-	}
-	return s
-}
-
-func result(m results.Metric, met, lost, rows int) string {
-	switch {
-	case m.Reach == 0 && m.Better == results.Flat:
-		return "" // flat without a number: for the reader to judge
-	case m.Reach == 0 && lost > 0:
-		return fmt.Sprintf("**loses %d of %d rows**", lost, rows)
-	case m.Reach == 0:
-		return fmt.Sprintf("loses none of %d", rows)
-	case met == rows:
-		return "met"
-	case met == 0:
-		return "**not met**" + loses(lost)
-	}
-	return fmt.Sprintf("**met in %d of %d rows**", met, rows) + loses(lost)
-}
-
-func loses(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", loses %d", n)
-}
-
-// losses lists every row that is lost or short of its goal: nobody has to look for them.
-func losses(w *bytes.Buffer, views []*view) {
-	lost, short, failed := &bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}
-	for _, v := range views {
-		for _, r := range v.rows {
-			if n := r.failed(results.Ottla); n > 0 {
-				fmt.Fprintf(failed, "- [%s](#%s): %s, %d of %d\n", plain(v.Title), slug(v.Title), plain(r.name), n, len(r.samples[results.Ottla]))
-			}
-		}
-		for _, m := range v.Metrics {
-			for _, d := range v.verdicts(m) {
-				at := "[" + plain(v.Title) + "](#" + slug(v.Title) + "): " + plain(d.row.name)
-				switch {
-				case d.missingOttla:
-					fmt.Fprintf(lost, "| %s | %s | %s | no value | | Kafka has a value, Ottla none |\n", at, plain(withUnit(m.Title, m.Unit)), kafkaText(d))
-				case !d.compared:
-				case d.lost:
-					note := ""
-					if d.overlap {
-						note = "the rounds of the two overlap"
-					}
-					if d.ofNull >= nullPasses {
-						note = strings.TrimPrefix(note+"; at the client's limit", "; ")
-					}
-					fmt.Fprintf(lost, "| %s | %s | %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.kafka.median), number(d.ottla.median), number(d.ratio), note)
-				case d.short:
-					fmt.Fprintf(short, "| %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.ratio), goal(m))
-				}
-			}
-		}
-	}
-	if lost.Len() > 0 {
-		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | |\n|---|---|---|---|---|---|\n%s\n", lost)
-	} else if failed.Len() == 0 {
-		fmt.Fprint(w, "Ottla loses no row of this run.\n\n")
-	}
-	if failed.Len() > 0 {
-		fmt.Fprintf(w, "### Rounds of Ottla's that failed\n\nThey have no values and are in no median; the notes below the tables say why.\n\n%s\n", failed)
-	}
-	if short.Len() > 0 {
-		fmt.Fprintf(w, "### Rows that are short of their goal\n\nNot worse than Kafka, but less than what was aimed at.\n\n| | | Ratio | Goal |\n|---|---|---|---|\n%s\n", short)
-	}
-}
-
-func kafkaText(d verdict) string {
-	if d.kafka == nil || d.kafka.n == 0 {
-		return ""
-	}
-	return number(d.kafka.median)
 }
 
 func machine(w *bytes.Buffer, run *results.Run) {
@@ -308,6 +143,9 @@ func better(m results.Metric) string {
 	}
 	if m.Reach > 0 {
 		text += "; goal: " + goal(m)
+	}
+	if m.Most > 0 {
+		text += "; goal for Ottla alone: " + ownGoal(m)
 	}
 	return ", " + text
 }

@@ -233,6 +233,34 @@ func TestFlat(t *testing.T) {
 	}
 }
 
+// inRow is a sample of another row than "r".
+func inRow(s results.Sample, row string) results.Sample {
+	s.Row = row
+	return s
+}
+
+func TestGoalsForOttlaAlone(t *testing.T) {
+	const k, o = results.Kafka, results.Ottla
+	failed := results.Sample{Section: "s", Row: "100", Broker: o, Round: 1, Note: "too slow"}
+	for want, samples := range map[string][]results.Sample{
+		"| at most 128 MB/s | 120 MB/s, 100 | met |":             {inRow(sample(o, 1, 0, 90), "10"), inRow(sample(o, 1, 0, 120), "100")},
+		"| at most 128 MB/s | 128 MB/s, r | met |":               {sample(k, 1, 0, 300), sample(o, 1, 0, 127), sample(o, 2, 0, 128), sample(o, 3, 0, 500)},
+		"| at most 128 MB/s | 130 MB/s, 10 | **not met** |":      {inRow(sample(o, 1, 0, 130), "10"), inRow(sample(o, 1, 0, 20), "100")},
+		"| at most 128 MB/s | - | **not measured** |":            {sample(k, 1, 0, 300), sample(o, 0, 0, 100)},
+		"| met where measured; **not measured at 100** |":        {inRow(sample(o, 1, 0, 90), "10"), failed},
+		"| **not met**; **not measured at 100** |":               {inRow(sample(o, 1, 0, 150), "10"), failed},
+		"| at most 128 MB/s | -3 MB/s, r | met |":                {sample(o, 1, 0, -3)},
+		"less is better; goal for Ottla alone: at most 128 MB/s": {sample(o, 1, 0, 1)},
+	} {
+		if got := string(markdown(runOf(results.Metric{Better: results.Lower, Most: 128}, results.Chart{}, samples...))); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := string(markdown(runOf(results.Metric{Better: results.Lower}, results.Chart{}, sample(o, 1, 0, 1)))); strings.Contains(got, "alone") {
+		t.Error(got)
+	}
+}
+
 func TestChartsOfOddValues(t *testing.T) {
 	const k, o = results.Kafka, results.Ottla
 	values := map[string][]results.Sample{
