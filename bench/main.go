@@ -169,12 +169,7 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 	for i, s := range wanted {
 		fmt.Fprintf(progress, "%d of %d: %s\n", i+1, len(wanted), s.Name)
 		s.Began, s.Commit, s.Rounds = run.Began, run.Commit, run.Rounds
-		replace(run, s.Section)
-		err := s.Measure(ctx, b, plan, func(sample results.Sample) {
-			sample.Section = s.Name
-			run.Samples = append(run.Samples, sample)
-			fmt.Fprintln(progress, sampleLine(sample))
-		})
+		err := take(ctx, b, plan, run, s, progress)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", s.Name, err))
 			fmt.Fprintln(progress, "failed:", err)
@@ -186,6 +181,20 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 	}
 	fmt.Fprintln(progress, "writing", o.out)
 	return errors.Join(errors.Join(failed...), report.Write(run, o.out))
+}
+
+// take measures a section into the run. Why it could not be measured to its end stays in the run, for the report.
+func take(ctx context.Context, b *bed.Bed, plan rows.Plan, run *results.Run, s rows.Section, progress io.Writer) error {
+	replace(run, s.Section)
+	err := s.Measure(ctx, b, plan, func(sample results.Sample) {
+		sample.Section = s.Name
+		run.Samples = append(run.Samples, sample)
+		fmt.Fprintln(progress, sampleLine(sample))
+	})
+	if err != nil {
+		run.Samples = append(run.Samples, results.Sample{Section: s.Name, Note: err.Error()})
+	}
+	return err
 }
 
 // replace takes the samples of a section away, which is measured anew. Sections stay in the order of the report.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 
+	"ottla/bench/bed"
 	"ottla/bench/results"
 	"ottla/bench/rows"
 )
@@ -41,5 +45,19 @@ func TestMergeReplacesASection(t *testing.T) {
 		return a.Name == b.Name && a.Title == b.Title
 	}) {
 		t.Errorf("%+v", run)
+	}
+}
+
+func TestWhyASectionEndedStaysInTheRun(t *testing.T) {
+	run := &results.Run{}
+	s := rows.Section{Section: results.Section{Name: "fetch"}, Measure: func(_ context.Context, _ *bed.Bed, _ rows.Plan, record func(results.Sample)) error {
+		record(results.Sample{Row: "a", Broker: results.Ottla})
+		return errors.New("no broker")
+	}}
+	if err := take(t.Context(), nil, rows.Plan{}, run, s, io.Discard); err == nil {
+		t.Error("no error")
+	}
+	if n := len(run.Samples); n != 2 || run.Samples[0].Section != "fetch" || run.Samples[1].Section != "fetch" || run.Samples[1].Note != "no broker" || run.Samples[1].Row != "" {
+		t.Errorf("%+v", run.Samples)
 	}
 }

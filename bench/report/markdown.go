@@ -74,6 +74,7 @@ func (v *view) write(w *bytes.Buffer, run *results.Run) {
 	}
 	if len(v.rows) == 0 {
 		fmt.Fprint(w, "Not measured in this run.\n\n")
+		v.writeNotes(w)
 		return
 	}
 	for _, m := range v.Metrics {
@@ -218,6 +219,9 @@ func (v *view) writeNotes(w *bytes.Buffer) {
 	if v.notNumbers > 0 {
 		fmt.Fprintf(w, "- %d values were not numbers and are left out.\n", v.notNumbers)
 	}
+	for _, why := range v.ended {
+		fmt.Fprintf(w, "- The section was not measured to its end: %s\n", plain(shorten(why, noteRunesMax)))
+	}
 	for _, n := range v.notes {
 		var rounds []string
 		for _, r := range n.rounds {
@@ -229,7 +233,7 @@ func (v *view) writeNotes(w *bytes.Buffer) {
 		}
 		fmt.Fprintf(w, "- %s, %s, %s: %s\n", plain(n.row), brokerNames[n.broker], which, plain(shorten(n.text, noteRunesMax)))
 	}
-	if v.notNumbers > 0 || len(v.notes) > 0 {
+	if v.notNumbers > 0 || len(v.ended)+len(v.notes) > 0 {
 		fmt.Fprintln(w)
 	}
 }

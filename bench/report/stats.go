@@ -41,6 +41,9 @@ type cell struct {
 
 func (c *cell) empty() bool { return c == nil || c.n == 0 && len(c.texts) == 0 }
 
+// number tells whether the cell has a median.
+func (c *cell) number() bool { return c != nil && c.n > 0 }
+
 // row is one row of a section.
 type row struct {
 	name    string
@@ -73,7 +76,8 @@ type view struct {
 	results.Section
 	rows       []*row
 	notes      []note
-	notNumbers int // values that were NaN or beyond valueMost, left out
+	ended      []string // why the section was not measured to its end
+	notNumbers int      // values that were NaN or beyond valueMost, left out
 }
 
 func viewOf(s results.Section, samples []results.Sample) *view {
@@ -81,6 +85,10 @@ func viewOf(s results.Section, samples []results.Sample) *view {
 	byName := map[string]*row{}
 	for _, sample := range samples {
 		if sample.Section != s.Name {
+			continue
+		}
+		if sample.Row == "" && sample.Broker == "" {
+			v.ended = append(v.ended, sample.Note)
 			continue
 		}
 		r := byName[sample.Row]
@@ -185,6 +193,16 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 // has tells whether any row has a value, or a text, of the metric and broker.
 func (v *view) has(metric string, b results.Broker) bool {
 	return slices.ContainsFunc(v.rows, func(r *row) bool { return !r.at(metric, b).empty() })
+}
+
+// hasNumber tells whether any row has a number of the metric and broker.
+func (v *view) hasNumber(metric string, b results.Broker) bool {
+	return slices.ContainsFunc(v.rows, func(r *row) bool { return r.at(metric, b).number() })
+}
+
+// measured tells whether the section has anything of Kafka's or Ottla's that counts.
+func (v *view) measured() bool {
+	return slices.ContainsFunc(v.Metrics, func(m results.Metric) bool { return v.has(m.Name, results.Kafka) || v.has(m.Name, results.Ottla) })
 }
 
 // nullPasses is the share of the null server's value at which the client itself is the limit: what comes that close passes,

@@ -3,26 +3,48 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ottla/bench/results"
 )
 
-// summary is a line for each metric that compares.
+// summary is a line for each metric that compares or has a goal, and for each section without a value.
 func summary(w *bytes.Buffer, views []*view) {
 	fmt.Fprint(w, "## Summary\n\nRatios are Ottla / Kafka. A throughput passes as well at 95 % of the null server's, where the client itself is the limit.\n\n"+
 		"| | Goal | Median of the rows | Worst row | Result |\n|---|---|---|---|---|\n")
 	for _, v := range views {
+		lines := 0
 		for _, m := range v.Metrics {
 			if m.Better == results.Fact {
 				continue
 			}
-			if s := summarize(v, m); s.rows > 0 {
-				fmt.Fprintf(w, "| %s: %s | %s | %s | %s | %s |\n", v.link(), plain(m.Title), goal(m), s.middle, s.worst, s.result)
+			if s := summarize(v, m); s.result != "" {
+				fmt.Fprintf(w, "| %s: %s | %s | %s | %s | %s |\n", v.link(), plain(m.Title), goal(m), s.middle, s.worst, s.result+v.cutShort())
+				lines++
 			}
+		}
+		if lines == 0 && !v.measured() {
+			fmt.Fprintf(w, "| %s | none | - | - | **not measured** |\n", v.link())
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+// cutShort is for the result of a section that was not measured to its end.
+func (v *view) cutShort() string {
+	if len(v.ended) > 0 && v.measured() {
+		return "; **the section ended early**"
+	}
+	return ""
+}
+
+// open tells whether something is not known that the summary should know: a section that was not measured, or not to its end,
+// or a goal without a row.
+func (v *view) open() bool {
+	return !v.measured() || len(v.ended) > 0 || slices.ContainsFunc(v.Metrics, func(m results.Metric) bool {
+		return m.Reach > 0 && summarize(v, m).rows == 0
+	})
 }
 
 func goal(m results.Metric) string {
@@ -50,7 +72,7 @@ func goalNumber(f float64) string {
 
 // summed is a line of the summary.
 type summed struct {
-	rows                  int
+	rows                  int // that are compared or should be
 	middle, worst, result string
 }
 
@@ -64,7 +86,7 @@ func summarize(v *view, m results.Metric) summed {
 		case d.missingOttla:
 			missing++
 		case !d.compared:
-			alone++
+			alone += btoi(d.ottla.number() && !d.kafka.number())
 		default:
 			ratios = append(ratios, d.ratio)
 			met += btoi(!d.short)
@@ -75,10 +97,11 @@ func summarize(v *view, m results.Metric) summed {
 			}
 		}
 	}
-	if len(ratios)+missing == 0 {
-		return summed{}
-	}
 	s := summed{rows: len(ratios) + missing, middle: "-", worst: "-"}
+	if s.rows == 0 {
+		s.result = v.uncompared(m)
+		return s
+	}
 	if len(ratios) > 0 {
 		s.middle, s.worst = number(spreadOf(ratios).median), number(worst.ratio)
 		if len(all) > 1 {
@@ -94,10 +117,21 @@ func summarize(v *view, m results.Metric) summed {
 		text string
 	}{{null, "%d at the client's limit"}, {missing, "%d without a value of Ottla's"}, {alone, "%d without a value of Kafka's"}} {
 		if extra.n > 0 {
-			s.result += "; " + fmt.Sprintf(extra.text, extra.n)
+			s.result = strings.TrimPrefix(s.result+"; "+fmt.Sprintf(extra.text, extra.n), "; ")
 		}
 	}
 	return s
+}
+
+// uncompared is the result of a metric without a row to compare: nothing, if it has no goal.
+func (v *view) uncompared(m results.Metric) string {
+	switch {
+	case m.Reach == 0:
+		return ""
+	case v.hasNumber(m.Name, results.Ottla):
+		return "**nothing of Kafka's beside it**"
+	}
+	return "**not measured**"
 }
 
 func result(m results.Metric, met, lost, rows int) string {
@@ -156,6 +190,8 @@ func losses(w *bytes.Buffer, views []*view) {
 	}
 	if lost.Len() > 0 {
 		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | |\n|---|---|---|---|---|---|\n%s\n", lost)
+	} else if slices.ContainsFunc(views, (*view).open) {
+		fmt.Fprint(w, "Ottla loses no row that was compared; what was not is in the summary.\n\n")
 	} else if failed.Len() == 0 {
 		fmt.Fprint(w, "Ottla loses no row of this run.\n\n")
 	}
@@ -168,7 +204,7 @@ func losses(w *bytes.Buffer, views []*view) {
 }
 
 func kafkaText(d verdict) string {
-	if d.kafka == nil || d.kafka.n == 0 {
+	if !d.kafka.number() {
 		return ""
 	}
 	return number(d.kafka.median)
@@ -181,7 +217,7 @@ func ownGoals(w *bytes.Buffer, views []*view) {
 		for _, m := range v.Metrics {
 			if m.Most > 0 {
 				highest, result := v.judgeOwn(m)
-				fmt.Fprintf(lines, "| %s: %s | %s | %s | %s |\n", v.link(), plain(m.Title), ownGoal(m), highest, result)
+				fmt.Fprintf(lines, "| %s: %s | %s | %s | %s |\n", v.link(), plain(m.Title), ownGoal(m), highest, result+v.cutShort())
 			}
 		}
 	}
@@ -200,7 +236,7 @@ func (v *view) judgeOwn(m results.Metric) (highest, result string) {
 	var at *row
 	most := 0.0
 	for _, r := range v.rows {
-		if c := r.at(m.Name, results.Ottla); c != nil && c.n > 0 && (at == nil || c.median > most) {
+		if c := r.at(m.Name, results.Ottla); c.number() && (at == nil || c.median > most) {
 			at, most = r, c.median
 		}
 	}
@@ -209,8 +245,7 @@ func (v *view) judgeOwn(m results.Metric) (highest, result string) {
 	}
 	highest, result = strings.TrimSpace(number(most)+" "+m.Unit)+", "+plain(at.name), "met"
 	last := v.rows[len(v.rows)-1]
-	measured := last.at(m.Name, results.Ottla)
-	unmeasured := measured == nil || measured.n == 0
+	unmeasured := !last.at(m.Name, results.Ottla).number()
 	switch {
 	case most > m.Most:
 		result = "**not met**"

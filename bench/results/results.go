@@ -61,7 +61,8 @@ type Chart struct {
 	LogY   bool     `json:"logY,omitempty"`
 }
 
-// Sample is what one round of one row gave for one broker.
+// Sample is what one round of one row gave for one broker. With neither a row nor a broker it is a note of the whole section:
+// why it could not be measured to its end.
 type Sample struct {
 	Section string             `json:"section"`
 	Row     string             `json:"row"` // "1 KiB, 12 partitions, lz4, librdkafka"; rows are shown in the order of their first sample
