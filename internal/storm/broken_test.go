@@ -96,11 +96,15 @@ func TestConnectionsBreak(t *testing.T) {
 		for _, c := range []struct {
 			name         string
 			after, every int64 // bytes of all connections, until one breaks
+			producers    int64
+			most         time.Duration
 			ended, says  string
 			stopped      bool
 		}{
-			{"once", 30_000, 1 << 40, EndedProducers, "", false},
-			{"again and again", 30_000, 1, EndedGone, "stopped answering after", true},
+			{"once", 30_000, 1 << 40, 5_000, time.Minute, EndedProducers, "", false},
+			{"again and again", 30_000, 1, 5_000, time.Minute, EndedGone, "20 connections in a row broke", true},
+			{"again and again, few are left", 10_000, 1, 600, time.Minute, EndedGone, "20 connections in a row broke", true},
+			{"again and again, until the time is up", 30_000, 1, 5_000, 500 * time.Millisecond, EndedGone, "stopped answering after", true},
 		} {
 			t.Run(string(mode)+" "+c.name, func(t *testing.T) {
 				t.Parallel()
@@ -112,7 +116,7 @@ func TestConnectionsBreak(t *testing.T) {
 					dialled.Add(1)
 					return &brokenConn{Conn: conn, read: &read, after: c.after, every: c.every}, err
 				}
-				o.Mode, o.MaxProducers, o.Keep = mode, 5_000, true
+				o.Mode, o.MaxProducers, o.MaxDuration, o.Keep = mode, c.producers, c.most, true
 				s, err := Run(t.Context(), o, nil)
 				if errors.Is(err, ErrStopped) != c.stopped || (err == nil) != (c.says == "") || s.Ended != c.ended {
 					t.Errorf("%v\n%+v", err, s)

@@ -2,6 +2,7 @@ package storm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,9 +30,14 @@ func (s *singleton) take(template int32, batches int) batchID {
 	return batchID{pid: s.pid, epoch: s.epoch, sequence: sequence}
 }
 
-// renew gives the singleton another id. Nothing is in flight.
+// renew gives the singleton another id; a load that is stopping may be over instead. Nothing is in flight.
 func (p *pushes) renew() error {
 	pid, epoch, err := p.load.producerID(p.lane)
+	var refused *refusal
+	if errors.As(err, &refused) && p.load.stopped.Load() {
+		p.over, p.claimed = true, false
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -58,8 +58,15 @@ func (l *load) pushLane(ctx context.Context, leader int32, templates []template,
 		p.free = append(p.free, int32(i))
 	}
 	defer l.add(p.tally)
-	err = p.run()
-	l.ended.Add(int64(len(p.slots) - len(p.free))) // what was in flight on a connection that broke is over
+	if err = p.run(); err == nil {
+		return nil
+	}
+	lost := len(p.slots) - len(p.free) // were in flight on a connection that broke
+	l.ended.Add(int64(lost))
+	if p.claimed {
+		lost++
+	}
+	l.giveBack(lost)
 	return err
 }
 
@@ -135,14 +142,6 @@ func (p *pushes) run() error {
 // begin starts producers in the free slots, as far as their turn has come.
 func (p *pushes) begin() error {
 	for len(p.free) > 0 {
-		if p.single != nil && p.single.broken {
-			if len(p.free) < len(p.slots) {
-				return nil
-			}
-			if err := p.renew(); err != nil {
-				return err
-			}
-		}
 		if !p.claimed {
 			_, turn, ok := p.load.claim()
 			if !ok {
@@ -158,6 +157,14 @@ func (p *pushes) begin() error {
 		now := time.Now()
 		if p.turn.After(now) {
 			return nil
+		}
+		if p.single != nil && p.single.broken {
+			if len(p.free) < len(p.slots) {
+				return nil // first what is in flight under the old id
+			}
+			if err := p.renew(); err != nil || p.over {
+				return err
+			}
 		}
 		p.claimed = false
 		p.start(now)

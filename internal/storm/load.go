@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,14 +91,25 @@ func (l *load) claim() (number int64, turn time.Time, ok bool) {
 		l.stop(EndedBytes)
 		return 0, turn, false
 	}
-	number = l.next.Add(1) - 1
-	if number >= l.o.MaxProducers {
-		return 0, turn, false
+	for { // what is not claimed stays as it is: somebody may give some back
+		if number = l.next.Load(); number >= l.o.MaxProducers {
+			return 0, turn, false
+		}
+		if l.next.CompareAndSwap(number, number+1) {
+			break
+		}
 	}
 	if l.o.Rate > 0 {
 		turn = l.start.Add(time.Duration(min(float64(number)/l.o.Rate, turnMax.Seconds()) * float64(time.Second)))
 	}
 	return number, turn, true
+}
+
+// giveBack lets others claim the turns of pushes that broke off with their connection: else a broker that breaks every connection
+// would use up all producers before anybody could tell.
+func (l *load) giveBack(pushes int) {
+	l.next.Add(-int64(pushes))
+	l.claimed.Add(-int64(pushes) * l.pushBytes)
 }
 
 // await waits for a turn; false: the load is stopping.
@@ -174,6 +186,9 @@ func (l *load) together(n int, fn func(i int) error) error {
 		})
 	}
 	all.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return errors.Is(err, errBreaks) }); i >= 0 {
+		return errs[i] // the reason why the others were stopped
+	}
 	var closed error
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, net.ErrClosed) { // of a dead broker each connection says so: one is enough

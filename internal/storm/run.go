@@ -207,6 +207,7 @@ func (r *run) verdict(ctx context.Context, errs []error, elapsed time.Duration) 
 			first = err
 		}
 	}
+	capped := r.summary.Ended == EndedSeconds || r.summary.Ended == EndedBytes || r.summary.Ended == EndedProducers
 	if ended := reasonOf(first); ended == EndedStalled || ended == EndedGone {
 		r.summary.Ended = ended // also where a cap had come first: what was in flight then was never answered
 	}
@@ -219,6 +220,9 @@ func (r *run) verdict(ctx context.Context, errs []error, elapsed time.Duration) 
 	case r.summary.Ended == EndedGone && l.Pushes == 0 && r.c.alive(ctx, r.main.topic):
 		r.summary.Ended = EndedFailed // it was never borne, so that nothing has changed: what is written is not to the broker's liking
 		return fmt.Errorf("every connection broke, but the broker answers: %w", first)
+	case r.summary.Ended == EndedGone && capped && !errors.Is(first, errBreaks) && r.c.alive(ctx, r.main.topic):
+		r.summary.Ended = r.main.reason() // some connection broke just before
+		return nil
 	case r.summary.Ended == EndedGone:
 		return fmt.Errorf("%w after %d producers, %d entries, %.1f s: %w", ErrStopped, l.Producers, l.Entries, elapsed.Seconds(), first)
 	case first != nil:

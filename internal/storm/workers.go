@@ -3,6 +3,7 @@ package storm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -70,25 +71,31 @@ func (l *load) runWorkers(ctx context.Context) error {
 // breaksMax is how many connections in a row may break on one worker or lane, while no push is done by any, before it gives up.
 const breaksMax = 20
 
+var errBreaks = fmt.Errorf("%d connections in a row broke", breaksMax)
+
 // again begins a session anew when its connection breaks, as clients do: one broken connection is no dead broker, and a broker whose
-// memory is full breaks some before it answers nothing at all. It gives up when connections are refused, or break again and again.
+// memory is full breaks some before it answers nothing at all. It gives up when connections are refused, or break again and again. Where
+// the load is stopped before that is certain, the last break is returned: see verdict.
 func (l *load) again(ctx context.Context, session func() error) error {
+	var last error
 	breaks, done := 0, l.done.Load()
 	for {
 		err := session()
-		if err == nil || ctx.Err() != nil || !isGone(err) || errors.Is(err, syscall.ECONNREFUSED) {
+		switch {
+		case err == nil && last != nil && l.done.Load() == done:
+			return last
+		case err == nil || ctx.Err() != nil || !isGone(err) || errors.Is(err, syscall.ECONNREFUSED):
 			return withCause(ctx, err)
 		}
 		l.failed(causeOf(err))
 		if now := l.done.Load(); now != done {
 			breaks, done = 0, now
 		}
+		last = err
 		if breaks++; breaks == breaksMax {
-			return err
+			return fmt.Errorf("%w: %w", errBreaks, err)
 		}
-		if !l.await(time.Now().Add(errorPause)) {
-			return nil
-		}
+		l.await(time.Now().Add(errorPause)) // also where the load stops meanwhile: a session without a turn tells nothing, and costs one connection
 	}
 }
 
@@ -105,6 +112,7 @@ func (l *load) work(ctx context.Context, p pusher, t *tally) error {
 		case err == nil:
 			continue
 		case ctx.Err() != nil, l.mode != Faithful, causeOf(err) == "connection refused":
+			l.giveBack(1)
 			return err
 		}
 		l.failed(causeOf(err))
