@@ -158,7 +158,7 @@ func measure(ctx context.Context, o options, wanted []rows.Section, command stri
 		s.Began, s.Commit, s.Rounds = cmp.Or(s.Began, run.Began), cmp.Or(s.Commit, run.Commit), cmp.Or(s.Rounds, run.Rounds)
 	}
 	run.Began, run.Command, run.Rounds = began.UTC().Format(time.RFC3339), strings.TrimSpace(command), plan.Rounds
-	run.Commit = b.Commit(ctx)
+	run.Commit, run.Setup = b.Commit(ctx), slices.Concat(bed.Setup(), rows.Setup())
 	if run.Versions, err = b.Versions(ctx); err != nil {
 		return err
 	}

@@ -32,6 +32,38 @@ const (
 	noGroupDelay = "group.initial.rebalance.delay.ms=0"
 )
 
+// What each broker is started with beside its addresses, its directory and what a section says.
+var (
+	ottlaArgs       = []string{"--set", deleteDelay, "--set", noGroupDelay}
+	kafkaProperties = []string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		"controller.listener.names=CONTROLLER",
+		"offsets.topic.replication.factor=1",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		noGroupDelay,
+		deleteDelay,
+	}
+)
+
+const kafkaHeap = "1g"
+
+func kafkaFlags(heap string) []string {
+	return []string{"-Xmx" + heap, "-Xms" + heap, "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+		"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true"}
+}
+
+// Setup says how the brokers are started, for the report.
+func Setup() []results.Setting {
+	return []results.Setting{
+		{Name: "Kafka", Value: "java " + strings.Join(kafkaFlags(kafkaHeap), " ") + " kafka.Kafka server.properties"},
+		{Name: "server.properties, beside addresses and directory", Value: strings.Join(kafkaProperties, " ")},
+		{Name: "Kafka's own log", Value: "none (slf4j-nop)"},
+		{Name: "Ottla, beside addresses and directory", Value: "ottla serve " + strings.Join(ottlaArgs, " ")},
+	}
+}
+
 // Start starts a broker and waits until it answers.
 func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broker, error) {
 	k := &Broker{Kind: kind, Data: o.Data, Opts: o, LogFile: b.file(string(kind)) + ".log"}
@@ -87,7 +119,7 @@ func (b *Bed) ottla(k *Broker) (*exec.Cmd, error) {
 	if k.HTTP, err = b.address(); err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--data", k.Data, "--listen", k.Addr, "--http", k.HTTP, "--set", deleteDelay, "--set", noGroupDelay}
+	args := append([]string{"serve", "--data", k.Data, "--listen", k.Addr, "--http", k.HTTP}, ottlaArgs...)
 	for _, line := range configLines(k.Opts.Config) {
 		args = append(args, "--set", line)
 	}
@@ -101,19 +133,11 @@ func (b *Bed) kafka(ctx context.Context, k *Broker) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	properties := append([]string{
-		"process.roles=broker,controller",
-		"node.id=1",
+	properties := slices.Concat([]string{
 		"controller.quorum.voters=1@" + controller,
 		"listeners=PLAINTEXT://" + k.Addr + ",CONTROLLER://" + controller,
-		"controller.listener.names=CONTROLLER",
 		"log.dirs=" + k.Data,
-		"offsets.topic.replication.factor=1",
-		"transaction.state.log.replication.factor=1",
-		"transaction.state.log.min.isr=1",
-		noGroupDelay,
-		deleteDelay,
-	}, configLines(k.Opts.Config)...)
+	}, kafkaProperties, configLines(k.Opts.Config))
 	file := b.file("kafka") + ".properties"
 	if err := os.WriteFile(file, []byte(strings.Join(properties, "\n")+"\n"), 0o644); err != nil {
 		return nil, err
@@ -125,10 +149,8 @@ func (b *Bed) kafka(ctx context.Context, k *Broker) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("format Kafka's storage: %w", err)
 		}
 	}
-	heap := cmp.Or(k.Opts.Heap, "1g")
-	return exec.Command("java", "-Xmx"+heap, "-Xms"+heap, "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
-		"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
-		"-cp", filepath.Join(b.KafkaLibs, "*"), "kafka.Kafka", file), nil
+	args := append(kafkaFlags(cmp.Or(k.Opts.Heap, kafkaHeap)), "-cp", filepath.Join(b.KafkaLibs, "*"), "kafka.Kafka", file)
+	return exec.Command("java", args...), nil
 }
 
 func configLines(config map[string]string) []string {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // The ports that brokers get: below those that the kernel gives to clients, so that no client takes one of them between
@@ -50,7 +51,8 @@ func prepare(ctx context.Context, log io.Writer) (_ *Bed, err error) {
 	if err := os.MkdirAll(runs, 0o755); err != nil {
 		return nil, err
 	}
-	if b.Work, err = os.MkdirTemp(runs, "run-"); err != nil {
+	removeLeft(runs)
+	if b.Work, err = os.MkdirTemp(runs, fmt.Sprintf(runName+"-", os.Getpid())); err != nil {
 		return nil, err
 	}
 	b.KafkaLibs = filepath.Join(cache, "libs")
@@ -72,6 +74,23 @@ func prepare(ctx context.Context, log io.Writer) (_ *Bed, err error) {
 		}
 	}
 	return b, nil
+}
+
+// runName is a run's directory, by its process.
+const runName = "run-%d"
+
+// removeLeft removes what runs have left that were killed: gigabytes.
+func removeLeft(runs string) {
+	entries, err := os.ReadDir(runs)
+	if err != nil {
+		return // the next call says so
+	}
+	for _, e := range entries {
+		var pid int
+		if n, _ := fmt.Sscanf(e.Name(), runName, &pid); n == 1 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(filepath.Join(runs, e.Name()))
+		}
+	}
 }
 
 // output runs a command in the module's root.

@@ -47,7 +47,7 @@ func Footprint() Section {
 func measureFootprint(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) error {
 	t := &stormTable{"footprint", b, p, record}
 	for round := 1; round <= max(p.Rounds, 1); round++ {
-		for _, kind := range []results.Broker{results.Kafka, results.Ottla} {
+		for _, kind := range inTurn(round, results.Kafka, results.Ottla) {
 			if err := t.footprint(ctx, kind, round); err != nil {
 				t.fail("empty", kind, round, 0, err)
 			}

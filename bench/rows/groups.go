@@ -28,7 +28,7 @@ func Groups() Section {
 			Metrics: []results.Metric{
 				metric("rate", "done", "1/s", results.Higher),
 				metric("cpu", "broker CPU each", "µs", results.Lower),
-				metric("rss", "RSS after", "MiB", results.Lower),
+				metric("rss", "RSS after this and what came before", "MiB", results.Lower),
 			},
 			Chart: results.Chart{Kind: "bars", Metric: []string{"rate"}},
 		},
@@ -106,7 +106,7 @@ func measureGroups(ctx context.Context, b *bed.Bed, p Plan, record func(results.
 	defer stopAll(brokers)
 	for round := range p.Rounds + 1 {
 		for _, l := range groupLoads {
-			for _, k := range brokers {
+			for _, k := range inTurn(round, brokers...) {
 				if err := b.Settle(ctx); err != nil { // what the other one has left to write
 					return err
 				}

@@ -50,7 +50,7 @@ func measurePartitions(ctx context.Context, b *bed.Bed, p Plan, record func(resu
 	t := &stormTable{"partitions", b, p, record}
 	n := int(p.scaled(manyPartitions, manyLeast))
 	for round := 1; round <= min(max(p.Rounds, 1), mostRounds); round++ {
-		for _, kind := range []results.Broker{results.Kafka, results.Ottla} {
+		for _, kind := range inTurn(round, results.Kafka, results.Ottla) {
 			s := results.Sample{Section: t.section, Row: rounded(int64(n)) + " partitions", Broker: kind, Round: round, Values: map[string]float64{}}
 			// What was measured before a failure is kept with it.
 			if err := t.many(ctx, kind, n, s.Values); err != nil {

@@ -2,6 +2,8 @@ package rows
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -71,5 +73,16 @@ func TestTooFewDelivered(t *testing.T) {
 		if m, err := readRdkafkaProducer(rdkafkaProduced, count); err == nil {
 			t.Errorf("of %d records: %+v", count, m)
 		}
+	}
+}
+
+// TestInTurn: over as many rounds as there are brokers each is once in every place.
+func TestInTurn(t *testing.T) {
+	var got []string
+	for round := range 4 {
+		got = append(got, strings.Join(inTurn(round, "k", "o", "n"), ""))
+	}
+	if want := []string{"kon", "kon", "onk", "nko"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
