@@ -206,7 +206,7 @@ func (v *view) measured() bool {
 }
 
 // nullPasses is the share of the null server's value at which the client itself is the limit: what comes that close passes,
-// whatever the ratio to Kafka is.
+// whatever the ratio to Kafka is. Where Kafka is faster than the null server, that is no limit.
 const nullPasses = 0.95
 
 // verdict compares one metric of one row.
@@ -219,6 +219,7 @@ type verdict struct {
 	short         bool    // the goal is not reached
 	overlap       bool    // the ranges of the rounds touch, so the order of the two is not sure
 	ofNull        float64 // Ottla's median / the null server's, 0 where there is none
+	atLimit       bool    // of the client, as the null server has it
 	savedByNull   bool    // short of its ratio, but at the client's limit
 	missingOttla  bool
 	growth, kafkG float64 // of Flat: times the first row
@@ -229,13 +230,13 @@ func (v *view) judge(m results.Metric, r *row) verdict {
 	if m.Better == results.Flat {
 		return v.judgeFlat(m, out)
 	}
-	if null := r.at(m.Name, results.Null); null != nil && null.n > 0 && null.median > 0 && out.ottla != nil && out.ottla.n > 0 {
+	if null := r.at(m.Name, results.Null); null.number() && null.median > 0 && out.ottla.number() {
 		out.ofNull = out.ottla.median / null.median
 	}
-	if m.Better == results.Fact || out.kafka == nil || out.kafka.n == 0 {
+	if m.Better == results.Fact || !out.kafka.number() {
 		return out
 	}
-	if out.ottla == nil || out.ottla.n == 0 {
+	if !out.ottla.number() {
 		out.missingOttla = v.owesOttla(m, r)
 		return out
 	}
@@ -249,7 +250,8 @@ func (v *view) judge(m results.Metric, r *row) verdict {
 	out.overlap = out.kafka.min <= out.ottla.max && out.ottla.min <= out.kafka.max
 	if m.Better == results.Higher {
 		out.lost, out.short = o < k, m.Reach > 0 && out.ratio < m.Reach
-		if out.short && out.ofNull >= nullPasses {
+		out.atLimit = out.ofNull >= nullPasses && k <= r.at(m.Name, results.Null).median
+		if out.short && out.atLimit {
 			out.short, out.savedByNull = false, true
 		}
 		return out
