@@ -269,6 +269,9 @@ func (v *view) owesOttla(m results.Metric, r *row) bool {
 	return !slices.ContainsFunc(v.Metrics, func(m results.Metric) bool { return !r.at(m.Name, results.Ottla).empty() })
 }
 
+// closelyWon tells that Ottla is better than Kafka, but not in all rounds.
+func (d verdict) closelyWon() bool { return d.compared && !d.lost && d.overlap && d.ratio != 1 }
+
 // judgeFlat compares a row with the first row of the same broker.
 func (v *view) judgeFlat(m results.Metric, out verdict) verdict {
 	times := func(b results.Broker) float64 {

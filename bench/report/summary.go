@@ -78,7 +78,7 @@ type summed struct {
 
 func summarize(v *view, m results.Metric) summed {
 	var ratios []float64
-	met, lost, missing, alone, null := 0, 0, 0, 0, 0
+	met, lost, missing, alone, null, near := 0, 0, 0, 0, 0, 0
 	all := v.verdicts(m)
 	worst := verdict{}
 	for _, d := range all {
@@ -92,6 +92,7 @@ func summarize(v *view, m results.Metric) summed {
 			met += btoi(!d.short)
 			lost += btoi(d.lost)
 			null += btoi(d.savedByNull)
+			near += btoi(d.closelyWon())
 			if worst.row == nil || (d.ratio < worst.ratio) == (m.Better == results.Higher) && d.ratio != worst.ratio {
 				worst = d
 			}
@@ -115,7 +116,7 @@ func summarize(v *view, m results.Metric) summed {
 	for _, extra := range []struct {
 		n    int
 		text string
-	}{{null, "%d at the client's limit"}, {missing, "%d without a value of Ottla's"}, {alone, "%d without a value of Kafka's"}} {
+	}{{null, "%d at the client's limit"}, {near, "%d won within the spread of the rounds"}, {missing, "%d without a value of Ottla's"}, {alone, "%d without a value of Kafka's"}} {
 		if extra.n > 0 {
 			s.result = strings.TrimPrefix(s.result+"; "+fmt.Sprintf(extra.text, extra.n), "; ")
 		}
@@ -173,7 +174,7 @@ func losses(w *bytes.Buffer, views []*view) {
 				at := v.link() + ": " + plain(d.row.name)
 				switch {
 				case d.missingOttla:
-					fmt.Fprintf(lost, "| %s | %s | %s | no value | | Kafka has a value, Ottla none |\n", at, plain(withUnit(m.Title, m.Unit)), kafkaText(d))
+					fmt.Fprintf(lost, "| %s | %s | %s | no value | | %s | Kafka has a value, Ottla none |\n", at, plain(withUnit(m.Title, m.Unit)), kafkaText(d), goalKept(m, false))
 				case !d.compared:
 				case d.lost:
 					note := ""
@@ -183,7 +184,7 @@ func losses(w *bytes.Buffer, views []*view) {
 					if d.atLimit {
 						note = strings.TrimPrefix(note+"; at the client's limit", "; ")
 					}
-					fmt.Fprintf(lost, "| %s | %s | %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.kafka.median), number(d.ottla.median), number(d.ratio), note)
+					fmt.Fprintf(lost, "| %s | %s | %s | %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.kafka.median), number(d.ottla.median), number(d.ratio), goalKept(m, !d.short), note)
 				case d.short:
 					fmt.Fprintf(short, "| %s | %s | %s | %s |\n", at, plain(withUnit(m.Title, m.Unit)), number(d.ratio), goal(m))
 				}
@@ -191,7 +192,7 @@ func losses(w *bytes.Buffer, views []*view) {
 		}
 	}
 	if lost.Len() > 0 {
-		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | |\n|---|---|---|---|---|---|\n%s\n", lost)
+		fmt.Fprintf(w, "### Rows that Ottla loses\n\n| | | Kafka | Ottla | Ratio | Goal | |\n|---|---|---|---|---|---|---|\n%s\n", lost)
 	} else if slices.ContainsFunc(views, (*view).open) {
 		fmt.Fprint(w, "Ottla loses no row that was compared; what was not is in the summary.\n\n")
 	} else if failed.Len() == 0 {
@@ -203,6 +204,17 @@ func losses(w *bytes.Buffer, views []*view) {
 	if short.Len() > 0 {
 		fmt.Fprintf(w, "### Rows that are short of their goal\n\nNot worse than Kafka, but less than what was aimed at.\n\n| | | Ratio | Goal |\n|---|---|---|---|\n%s\n", short)
 	}
+}
+
+// goalKept is a row's goal and whether it is reached.
+func goalKept(m results.Metric, met bool) string {
+	switch {
+	case m.Reach == 0:
+		return goal(m)
+	case met:
+		return goal(m) + ", met"
+	}
+	return goal(m) + ", missed"
 }
 
 func kafkaText(d verdict) string {
