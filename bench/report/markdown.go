@@ -29,8 +29,9 @@ func markdown(run *results.Run) []byte {
 }
 
 func preface(w *bytes.Buffer, run *results.Run) {
-	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, on one machine and in one run, unless a section says that it is of an earlier one: one broker at a time has the CPU, the client is the same, the rounds of the two alternate,\n"+
-		"and a warm-up is thrown away. A cell is the median of the rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
+	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, with the same client, on one machine and in one run, unless a section says that it is of an earlier one.\n"+
+		"One broker at a time is loaded; in most sections the other one runs beside it and idles. Client and broker share the cores: what a broker does not use, the client has.\n"+
+		"Each section says how many rounds it had. A cell is the median of its rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
 		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
 		"To measure it again, on your machine (with Go, a C compiler, Java, Maven and npm; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
 	if len(run.Sections) > 0 {
@@ -57,7 +58,7 @@ func machine(w *bytes.Buffer, run *results.Run) {
 			fmt.Fprintf(w, "| %s | %s |\n", plain(k), plain(of[k]))
 		}
 	}
-	fmt.Fprintf(w, "| began, ended | %s, %s |\n| rounds | %d, after a warm-up |\n", plain(run.Began), plain(run.Ended), run.Rounds)
+	fmt.Fprintf(w, "| began, ended | %s, %s |\n| rounds asked for | %d |\n", plain(run.Began), plain(run.Ended), run.Rounds)
 	if run.Commit != "" {
 		fmt.Fprintf(w, "| commit | %s |\n", plain(run.Commit))
 	}
@@ -70,12 +71,15 @@ func machine(w *bytes.Buffer, run *results.Run) {
 func (v *view) write(w *bytes.Buffer, run *results.Run) {
 	fmt.Fprintf(w, "## %s\n\n%s\n\n", v.Title, strings.TrimSpace(v.About))
 	if v.Began != "" && v.Began != run.Began {
-		fmt.Fprintf(w, "Measured in an earlier run, begun %s, at commit %s, %d rounds at most.\n\n", plain(v.Began), plain(v.Commit), v.Rounds)
+		fmt.Fprintf(w, "Measured in an earlier run, begun %s, at commit %s, %d rounds asked for.\n\n", plain(v.Began), plain(v.Commit), v.Rounds)
 	}
 	if len(v.rows) == 0 {
 		fmt.Fprint(w, "Not measured in this run.\n\n")
 		v.writeNotes(w)
 		return
+	}
+	if text := v.roundsText(); text != "" {
+		fmt.Fprintf(w, "%s\n\n", text)
 	}
 	for _, m := range v.Metrics {
 		v.table(w, m)
@@ -91,6 +95,44 @@ func (v *view) write(w *bytes.Buffer, run *results.Run) {
 		fmt.Fprintf(w, "Sampled along %s: the tables have the last value of each round.\n\n", axis)
 	}
 	v.writeNotes(w)
+}
+
+// roundsText is how many rounds the rows really had, and who was first in them.
+func (v *view) roundsText() string {
+	least, most := 0, 0
+	for _, r := range v.rows {
+		if r.rounds > 0 && (least == 0 || r.rounds < least) {
+			least = r.rounds
+		}
+		most = max(most, r.rounds)
+	}
+	text := fmt.Sprintf("%d rounds", most)
+	switch {
+	case most == 0:
+		return ""
+	case most == 1:
+		text = "One round"
+	case least < most:
+		text = fmt.Sprintf("%d to %d rounds", least, most)
+	}
+	if v.warmed {
+		text += ", after a warm-up that is not counted"
+	}
+	kafka, ottla := v.first[results.Kafka], v.first[results.Ottla]
+	switch {
+	case kafka && ottla && most > 1:
+		text += ", some with Kafka first and some with Ottla first"
+	case kafka && ottla:
+		text += ", in some rows Kafka before Ottla, in others after it"
+	case kafka:
+		text += ", Kafka before Ottla where both are measured"
+	case ottla:
+		text += ", Ottla before Kafka where both are measured"
+	}
+	if most == 1 {
+		text += ": how much another would differ is not known"
+	}
+	return text + "."
 }
 
 // table writes one metric: a row each, a column for each broker that has something.
@@ -126,7 +168,7 @@ func (v *view) table(w *bytes.Buffer, m results.Metric) {
 	for _, d := range all {
 		line := []string{plain(d.row.name)}
 		for _, b := range shown {
-			line = append(line, cellText(d.row.at(m.Name, b), m.Better, b == results.Ottla && d.lost))
+			line = append(line, cellText(d.row.at(m.Name, b), m.Better, b == results.Ottla && d.lost)+d.row.fewer(m, b))
 		}
 		line = append(line, ratioTexts(m, d, ratios, slices.Contains(shown, results.Kafka))...)
 		if nulls {
@@ -213,6 +255,14 @@ func cellText(c *cell, better results.Better, bold bool) string {
 		parts = append(parts, plain(t))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// fewer says of how many rounds a median is, where it is not of all that the row had.
+func (r *row) fewer(m results.Metric, b results.Broker) string {
+	if c := r.at(m.Name, b); c.number() && c.rounds < r.rounds {
+		return fmt.Sprintf(" (%d of %d rounds)", c.rounds, r.rounds)
+	}
+	return ""
 }
 
 func (v *view) writeNotes(w *bytes.Buffer) {

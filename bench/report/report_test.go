@@ -207,8 +207,8 @@ func TestVerdicts(t *testing.T) {
 		{"warm-up", higher, []results.Sample{sample(k, 0, 0, 1), sample(k, 1, 0, 100), sample(o, 0, 0, 9), sample(o, 1, 0, 300)}, []string{"| r | 100 | 300 | 3 |"}, []string{"["}},
 		{"warm-up alone", higher, []results.Sample{sample(k, 0, 0, 1), sample(o, 0, 0, 9)}, []string{"## A section", "| **not measured** |"}, []string{"| r |", "no row of this run"}},
 		{"no numbers", higher, []results.Sample{sample(k, 1, 0, math.NaN()), sample(k, 2, 0, 50), sample(o, 1, 0, math.Inf(1)), sample(o, 2, 0, 100)},
-			[]string{"| r | 50 | 100 | 2 |", "2 values were not numbers"}, []string{"NaN"}},
-		{"spread", higher, []results.Sample{sample(k, 1, 0, 100), sample(k, 2, 0, 110), sample(k, 3, 0, 90), sample(o, 1, 0, 1234.5), sample(o, 2, 0, 1500)}, []string{"| r | 100 [90 - 110] | 1,370 [1,230 - 1,500] | 13.7 |"}, nil},
+			[]string{"| r | 50 (1 of 2 rounds) | 100 (1 of 2 rounds) | 2 |", "2 values were not numbers"}, []string{"NaN"}},
+		{"spread", higher, []results.Sample{sample(k, 1, 0, 100), sample(k, 2, 0, 110), sample(k, 3, 0, 90), sample(o, 1, 0, 1234.5), sample(o, 2, 0, 1500)}, []string{"| r | 100 [90 - 110] | 1,370 [1,230 - 1,500] (2 of 3 rounds) | 13.7 |"}, nil},
 		{"nothing", higher, nil, []string{"Not measured in this run.", "| **not measured** |"}, []string{"| r |", "no row of this run"}},
 	}
 	for _, test := range tests {
@@ -276,6 +276,26 @@ func TestGoalsForOttlaAlone(t *testing.T) {
 	}
 	if got := string(markdown(runOf(results.Metric{Better: results.Lower}, results.Chart{}, sample(o, 1, 0, 1)))); strings.Contains(got, "alone") {
 		t.Error(got)
+	}
+}
+
+func TestRoundsAreThoseOfTheSamples(t *testing.T) {
+	const k, o, n = results.Kafka, results.Ottla, results.Null
+	failed := results.Sample{Section: "s", Row: "r", Broker: o, Round: 2, Note: "too slow"}
+	for want, samples := range map[string][]results.Sample{
+		"About it.\n\nOne round: how much another would differ is not known.\n\n":                                             {sample(o, 1, 0, 1)},
+		"\n\nOne round, Kafka before Ottla where both are measured: how much another would differ is not known.\n\n":          {sample(n, 1, 0, 1), sample(k, 1, 0, 1), sample(o, 1, 0, 1), inRow(sample(o, 1, 0, 1), "x")},
+		"\n\nOne round, in some rows Kafka before Ottla, in others after it: how much another would differ is not known.\n\n": {sample(k, 1, 0, 1), sample(o, 1, 0, 1), inRow(sample(o, 1, 0, 1), "x"), inRow(sample(k, 1, 0, 1), "x")},
+		"\n\n2 rounds.\n\n": {sample(o, 1, 0, 1), sample(o, 2, 0, 1)},
+		"\n\n2 rounds, after a warm-up that is not counted, some with Kafka first and some with Ottla first.\n\n": {sample(o, 0, 0, 1), sample(k, 1, 0, 1), sample(o, 1, 0, 1), sample(o, 2, 0, 1), sample(k, 2, 0, 1)},
+		"\n\n1 to 2 rounds, after a warm-up that is not counted, Ottla before Kafka where both are measured.\n\n": {sample(o, 1, 0, 1), sample(o, 2, 0, 1), sample(k, 1, 0, 1), sample(k, 2, 0, 1), inRow(sample(o, 1, 0, 1), "x"), inRow(sample(o, 0, 0, 1), "y")},
+		"| r | 2 [1 - 3] | **1.50** [1 - 2] (2 of 3 rounds) | 5 (1 of 3 rounds) | **0.750** | 30 % |":             {sample(k, 1, 0, 1), sample(k, 2, 0, 2), sample(k, 3, 0, 3), sample(o, 1, 0, 1), failed, sample(o, 3, 0, 2), sample(n, 1, 0, 5)},
+		"| r | 2 [1 - 3] (1 of 2 rounds) |": {sample(o, 1, 0, 1), sample(o, 1, 0, 3), failed}, // repeats in a round are not rounds
+		"| rounds asked for | 3 |":          nil,
+	} {
+		if got := string(markdown(runOf(results.Metric{Better: results.Higher}, results.Chart{}, samples...))); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 
@@ -374,7 +394,7 @@ func TestMergedSectionsSayWhenTheyWereMeasured(t *testing.T) {
 		{Name: "b", Title: "New", Began: "2026-01-02T00:00:00Z", Commit: "new", Rounds: 1},
 	}}
 	text := string(markdown(run))
-	if strings.Count(text, "earlier run, begun") != 1 || !strings.Contains(text, "## Old\n\n\n\nMeasured in an earlier run, begun 2026-01-01T00:00:00Z, at commit old, 3 rounds at most.") {
+	if strings.Count(text, "earlier run, begun") != 1 || !strings.Contains(text, "## Old\n\n\n\nMeasured in an earlier run, begun 2026-01-01T00:00:00Z, at commit old, 3 rounds asked for.") {
 		t.Error(text)
 	}
 }

@@ -36,6 +36,7 @@ func spreadOf(values []float64) spread {
 type cell struct {
 	spread
 	values []float64
+	rounds int      // that gave a value
 	texts  []string // different ones, in the order of the rounds
 }
 
@@ -50,6 +51,7 @@ type row struct {
 	x       float64 // of its first counted sample
 	cells   map[string]map[results.Broker]*cell
 	samples map[results.Broker][]results.Sample // of counted rounds
+	rounds  int                                 // counted ones, of any broker, failed or not
 	series  bool                                // a broker has several X in one round
 }
 
@@ -76,13 +78,20 @@ type view struct {
 	results.Section
 	rows       []*row
 	notes      []note
-	ended      []string // why the section was not measured to its end
-	notNumbers int      // values that were NaN or beyond valueMost, left out
+	warmed     bool                    // there was a warm-up round
+	first      map[results.Broker]bool // which broker began, where a round of a row has both
+	ended      []string                // why the section was not measured to its end
+	notNumbers int                     // values that were NaN or beyond valueMost, left out
 }
 
 func viewOf(s results.Section, samples []results.Sample) *view {
-	v := &view{Section: s}
+	v := &view{Section: s, first: map[results.Broker]bool{}}
 	byName := map[string]*row{}
+	type rounds struct {
+		row   string
+		round int
+	}
+	began := map[rounds]results.Broker{}
 	for _, sample := range samples {
 		if sample.Section != s.Name {
 			continue
@@ -98,7 +107,13 @@ func viewOf(s results.Section, samples []results.Sample) *view {
 			v.rows = append(v.rows, r)
 		}
 		v.addNote(sample)
+		v.warmed = v.warmed || sample.Round == 0
 		if sample.Round > 0 {
+			if at := (rounds{sample.Row, sample.Round}); sample.Broker != results.Null && began[at] == "" {
+				began[at] = sample.Broker
+			} else if sample.Broker != results.Null && began[at] != sample.Broker {
+				v.first[began[at]] = true
+			}
 			if len(r.samples) == 0 {
 				r.x = sample.X
 			}
@@ -129,6 +144,13 @@ func (v *view) addNote(s results.Sample) {
 // fill makes the row's cells. Of a broker that was sampled along X within a round, the cell has the sample with the greatest
 // X of each round that has the metric: where it ended.
 func (v *view) fill(r *row) {
+	rounds := map[int]bool{}
+	for _, samples := range r.samples {
+		for _, s := range samples {
+			rounds[s.Round] = true
+		}
+	}
+	r.rounds = len(rounds)
 	for b, samples := range r.samples {
 		byRound := map[int][]results.Sample{}
 		for _, s := range samples {
@@ -171,7 +193,9 @@ func (v *view) take(c *cell, metric string, samples []results.Sample) {
 		}
 		// Several samples of one X in a round are repeats and all count.
 		if !taken || s.X == ordered[len(ordered)-1].X {
-			c.values, taken = append(c.values, value), true
+			c.values = append(c.values, value)
+			c.rounds += btoi(!taken)
+			taken = true
 		}
 	}
 }
