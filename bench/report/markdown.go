@@ -66,6 +66,38 @@ func machine(w *bytes.Buffer, run *results.Run) {
 		fmt.Fprintf(w, "| command | `%s` |\n", strings.NewReplacer("`", "'", "|", "\\|", "\n", " ").Replace(run.Command))
 	}
 	fmt.Fprintln(w)
+	for _, s := range run.Setup {
+		fmt.Fprintf(w, "- %s: %s\n", plain(s.Name), codeLines(s.Value))
+	}
+	if len(run.Setup) > 0 {
+		fmt.Fprintln(w)
+	}
+}
+
+// codeLines is what a program was given, as it was: each line in ticks.
+func codeLines(s string) string {
+	var out []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, code(line))
+		}
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// code is a line in more ticks than it has itself in one place.
+func code(line string) string {
+	if !strings.Contains(line, "`") {
+		return "`" + line + "`"
+	}
+	ticks := "``"
+	for strings.Contains(line, ticks) {
+		ticks += "`"
+	}
+	return ticks + " " + line + " " + ticks
 }
 
 func (v *view) write(w *bytes.Buffer, run *results.Run) {

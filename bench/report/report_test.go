@@ -299,6 +299,18 @@ func TestRoundsAreThoseOfTheSamples(t *testing.T) {
 	}
 }
 
+func TestSettings(t *testing.T) {
+	run := runOf(results.Metric{}, results.Chart{})
+	if _, text, _ := strings.Cut(string(markdown(run)), "## Machine"); strings.Contains(text, "- ") || !strings.Contains(text, "| 3 |\n\n## A section") {
+		t.Error(text)
+	}
+	run.Setup = []results.Setting{{Name: "Java's *flags*", Value: "-Xmx1g -XX:+UseG1GC"}, {Name: "properties", Value: "a=1\n\nb=<2>|3\n"}, {Name: "nothing", Value: "\n"}, {Name: "ticks", Value: "a `b` ``c``"}}
+	want := "| 3 |\n\n- Java's \\*flags\\*: `-Xmx1g -XX:+UseG1GC`\n- properties: `a=1`, `b=<2>|3`\n- nothing: none\n- ticks: ``` a `b` ``c`` ```\n\n## A section"
+	if got := string(markdown(run)); !strings.Contains(got, want) {
+		t.Error(got)
+	}
+}
+
 func TestChartsOfOddValues(t *testing.T) {
 	const k, o = results.Kafka, results.Ottla
 	values := map[string][]results.Sample{
