@@ -162,16 +162,41 @@ func runOf(m results.Metric, chart results.Chart, samples ...results.Sample) *re
 	return &results.Run{Rounds: 3, Sections: []results.Section{{Name: "s", Title: "A section", About: "About it.", Row: "row", Metrics: []results.Metric{m}, Chart: chart}}, Samples: samples}
 }
 
+// verdictTest is what the report says of some samples.
+type verdictTest struct {
+	name    string
+	metric  results.Metric
+	samples []results.Sample
+	want    []string // in the Markdown
+	not     []string
+}
+
+func (test verdictTest) check(t *testing.T) {
+	got := written(t, runOf(test.metric, results.Chart{Kind: "bars"}, test.samples...))
+	for _, want := range test.want {
+		if !strings.Contains(got["benchmarks.md"], want) {
+			t.Errorf("no %q in\n%s", want, got["benchmarks.md"])
+		}
+	}
+	_, body, _ := strings.Cut(got["benchmarks.md"], "## Summary")
+	for _, not := range test.not {
+		for line := range strings.Lines(body) {
+			if strings.Contains(line, not) && !strings.Contains(line, "![") && !strings.Contains(line, "](#") || strings.Contains(not, "](") && strings.Contains(line, not) {
+				t.Errorf("%q in %s", not, line)
+			}
+		}
+	}
+	for name, text := range got {
+		if strings.HasSuffix(name, ".svg") {
+			checkPicture(t, name, text)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	const k, o, n = results.Kafka, results.Ottla, results.Null
 	higher, lower := results.Metric{Better: results.Higher, Reach: 2}, results.Metric{Better: results.Lower, Reach: 0.5}
-	tests := []struct {
-		name    string
-		metric  results.Metric
-		samples []results.Sample
-		want    []string // in the Markdown
-		not     []string
-	}{
+	for _, test := range []verdictTest{
 		{"met", higher, []results.Sample{sample(k, 1, 0, 100), sample(o, 1, 0, 200)}, []string{"| at least 2 | 2 | 2 | met |", "| r | 100 | 200 | 2 |", "loses no row"}, []string{"short of"}},
 		{"short", higher, []results.Sample{sample(k, 1, 0, 100), sample(o, 1, 0, 199)}, []string{"**not met** |", "| r | 100 | 199 | 1.99, short |", "loses no row", "short of their goal"}, nil},
 		{"lost", higher, []results.Sample{sample(k, 1, 0, 100), sample(o, 1, 0, 99)}, []string{"**not met**, loses 1 |", "| r | 100 | **99** | **0.990**, short |", "Rows that Ottla loses", "| 100 | 99 | 0.990 | at least 2, missed |  |"}, []string{"loses no row", "overlap"}},
@@ -191,6 +216,15 @@ func TestVerdicts(t *testing.T) {
 		{"lower met", lower, []results.Sample{sample(k, 1, 0, 6.6), sample(o, 1, 0, 2.2)}, []string{"| at most 0.5 | 0.333 | 0.333 | met |"}, nil},
 		{"lower lost", lower, []results.Sample{sample(k, 1, 0, 1), sample(o, 1, 0, 1.5)}, []string{"| r | 1 | **1.50** | **1.50**, short |"}, nil},
 		{"null is no limit of a cost", lower, []results.Sample{sample(k, 1, 0, 1), sample(o, 1, 0, 0.9), sample(n, 1, 0, 0.1)}, []string{"**not met** |"}, []string{"900 %"}},
+	} {
+		t.Run(test.name, test.check)
+	}
+}
+
+func TestVerdictsOfMissingValues(t *testing.T) {
+	const k, o, n = results.Kafka, results.Ottla, results.Null
+	higher := results.Metric{Better: results.Higher, Reach: 2}
+	for _, test := range []verdictTest{
 		{"Kafka alone", higher, []results.Sample{sample(k, 1, 0, 100)}, []string{"**not met**; 1 without a value of Ottla's", "| no value | | at least 2, missed | Kafka has a value, Ottla none"}, []string{"loses no row"}},
 		{"Ottla alone", higher, []results.Sample{sample(o, 1, 0, 100)}, []string{"| r | 100 |", "| [A section](#a-section): speed | at least 2 | - | - | **nothing of Kafka's beside it** |", "no row that was compared"}, []string{"Kafka |", "no row of this run"}},
 		{"Ottla alone, no goal", results.Metric{Better: results.Higher}, []results.Sample{sample(o, 1, 0, 100)}, []string{"no row of this run"}, []string{"A section](#a-section): speed"}},
@@ -210,29 +244,8 @@ func TestVerdicts(t *testing.T) {
 			[]string{"| r | 50 (1 of 2 rounds) | 100 (1 of 2 rounds) | 2 |", "2 values were not numbers"}, []string{"NaN"}},
 		{"spread", higher, []results.Sample{sample(k, 1, 0, 100), sample(k, 2, 0, 110), sample(k, 3, 0, 90), sample(o, 1, 0, 1234.5), sample(o, 2, 0, 1500)}, []string{"| r | 100 [90 - 110] | 1,370 [1,230 - 1,500] (2 of 3 rounds) | 13.7 |"}, nil},
 		{"nothing", higher, nil, []string{"Not measured in this run.", "| **not measured** |"}, []string{"| r |", "no row of this run"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			got := written(t, runOf(test.metric, results.Chart{Kind: "bars"}, test.samples...))
-			for _, want := range test.want {
-				if !strings.Contains(got["benchmarks.md"], want) {
-					t.Errorf("no %q in\n%s", want, got["benchmarks.md"])
-				}
-			}
-			_, body, _ := strings.Cut(got["benchmarks.md"], "## Summary")
-			for _, not := range test.not {
-				for line := range strings.Lines(body) {
-					if strings.Contains(line, not) && !strings.Contains(line, "![") && !strings.Contains(line, "](#") || strings.Contains(not, "](") && strings.Contains(line, not) {
-						t.Errorf("%q in %s", not, line)
-					}
-				}
-			}
-			for name, text := range got {
-				if strings.HasSuffix(name, ".svg") {
-					checkPicture(t, name, text)
-				}
-			}
-		})
+	} {
+		t.Run(test.name, test.check)
 	}
 }
 
