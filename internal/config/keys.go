@@ -103,7 +103,7 @@ var table = []Key{
 	{Name: "log.retention.check.interval.ms", Type: Long, Default: "300000", Min: 1, Kafka: true, Section: SectionLog,
 		Doc: "Time from one look for data to remove to the next."},
 	{Name: "log.open.files.max", Type: Int, Default: "0", Max: 1 << 20, Section: SectionLog,
-		Doc: "Segment files kept open at a time, over all partitions. 0: half of what the process may open, 16384 at most. An append to a partition whose file is closed costs some microseconds more."},
+		Doc: "Segment files kept open at a time, over all partitions. 0: as many as the process may open, less max.connections and 512; but at least 512 (or a quarter of what it may open, if that is less) and at most 16384. While no handle is left idle ones are closed. An append to a partition whose file is closed costs some microseconds more."},
 	{Name: "log.free.disk.min.bytes", Type: Long, Default: "268435456", Section: SectionLog,
 		Doc: "Below this much free disk nothing is appended; reading, retention and deleting go on."},
 

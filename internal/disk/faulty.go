@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -34,6 +35,8 @@ const (
 	OpSyncFS
 	// OpRead is ReadAt of a file. It changes nothing and is counted only for a Fault that names it.
 	OpRead
+	// OpOpen is Open, and OpenReadWrite or Lock of an existing file. It is counted as OpRead is.
+	OpOpen
 
 	// OpMutating is every kind that changes the file system or makes it durable.
 	OpMutating = OpWrite | OpCreate | OpRename | OpRemove | OpTruncate | OpSync | OpSyncDir | OpSyncFS
@@ -49,6 +52,8 @@ const (
 	FaultNoSpace
 	// FaultShortWrite writes the first half, then returns ENOSPC; operations other than writes return ENOSPC.
 	FaultShortWrite
+	// FaultNoHandle does nothing and returns EMFILE: for OpOpen, OpCreate and OpSyncDir, which open something.
+	FaultNoHandle
 	// FaultCrash does nothing and returns ErrCrashed, as does every later operation, reads included. What the disk then
 	// holds is for CrashClone or KillClone of the Mem underneath to say.
 	FaultCrash
@@ -185,6 +190,10 @@ func (f *Faults) check(op OpKind, name string) error {
 		return pathError("crashed", name, ErrCrashed)
 	case kind == FaultShortWrite && op == OpWrite:
 		return errShortWrite
+	case kind == FaultNoHandle && op == OpSyncDir:
+		return fmt.Errorf("%w: %w", ErrNotOpened, pathError("injected", name, syscall.EMFILE))
+	case kind == FaultNoHandle:
+		return pathError("injected", name, syscall.EMFILE)
 	case kind == FaultShortWrite, kind == FaultNoSpace:
 		return pathError("injected", name, syscall.ENOSPC)
 	default:
@@ -238,16 +247,16 @@ func (y *faultyFS) open(name string, f File, err error) (File, error) {
 	return &faultyFile{File: f, name: name, faults: y.faults}, nil
 }
 
-// checkCreate counts the operation only if name is missing.
-func (y *faultyFS) checkCreate(name string) error {
+// checkCreate counts an OpCreate if name is missing, else what is given.
+func (y *faultyFS) checkCreate(name string, existing OpKind) error {
 	if _, err := y.fs.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return y.faults.check(OpCreate, name)
 	}
-	return y.faults.alive(name)
+	return y.faults.check(existing, name)
 }
 
 func (y *faultyFS) Open(name string) (File, error) {
-	if err := y.faults.alive(name); err != nil {
+	if err := y.faults.check(OpOpen, name); err != nil {
 		return nil, err
 	}
 	f, err := y.fs.Open(name)
@@ -255,11 +264,13 @@ func (y *faultyFS) Open(name string) (File, error) {
 }
 
 func (y *faultyFS) OpenReadWrite(name string, create bool) (File, error) {
-	check := y.faults.alive
+	var err error
 	if create {
-		check = y.checkCreate
+		err = y.checkCreate(name, OpOpen)
+	} else {
+		err = y.faults.check(OpOpen, name)
 	}
-	if err := check(name); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	f, err := y.fs.OpenReadWrite(name, create)
@@ -296,7 +307,7 @@ func (y *faultyFS) Rename(oldName, newName string) error {
 }
 
 func (y *faultyFS) MkdirAll(dir string) error {
-	if err := y.checkCreate(dir); err != nil {
+	if err := y.checkCreate(dir, 0); err != nil {
 		return err
 	}
 	return y.fs.MkdirAll(dir)
@@ -323,6 +334,13 @@ func (y *faultyFS) SyncDir(dir string) error {
 	return y.fs.SyncDir(dir)
 }
 
+func (y *faultyFS) KeepForSyncFS(dir string) error {
+	if err := y.faults.alive(dir); err != nil {
+		return err
+	}
+	return y.fs.KeepForSyncFS(dir)
+}
+
 func (y *faultyFS) SyncFS(dir string) error {
 	if err := y.faults.check(OpSyncFS, dir); err != nil {
 		return err
@@ -331,7 +349,7 @@ func (y *faultyFS) SyncFS(dir string) error {
 }
 
 func (y *faultyFS) Lock(name string) (io.Closer, error) {
-	if err := y.checkCreate(name); err != nil {
+	if err := y.checkCreate(name, OpOpen); err != nil {
 		return nil, err
 	}
 	return y.fs.Lock(name)

@@ -51,7 +51,7 @@ func TestEveryOperationCanFail(t *testing.T) {
 	if counted.Ops() != stepOps {
 		t.Fatalf("%d operations, want %d", counted.Ops(), stepOps)
 	}
-	kinds := map[FaultKind]error{FaultError: syscall.EIO, FaultNoSpace: syscall.ENOSPC, FaultShortWrite: syscall.ENOSPC, FaultCrash: ErrCrashed}
+	kinds := map[FaultKind]error{FaultError: syscall.EIO, FaultNoSpace: syscall.ENOSPC, FaultShortWrite: syscall.ENOSPC, FaultNoHandle: syscall.EMFILE, FaultCrash: ErrCrashed}
 	for kind, want := range kinds {
 		for k := range int64(stepOps) {
 			f := NewFaults(Fault{At: k, Kind: kind})

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,9 @@ var (
 	ErrLocked = errors.New("disk: locked by another process")
 	// ErrTooLarge says that a file is larger than its reader was prepared to hold in memory.
 	ErrTooLarge = errors.New("disk: file too large")
+	// ErrNotOpened says that SyncDir has tried nothing: no handle of the directory could be had. Any other error of it is
+	// final.
+	ErrNotOpened = errors.New("disk: not opened")
 )
 
 // FS is a file system. Names use the separator of the operating system; all methods are safe for concurrent use.
@@ -49,6 +53,8 @@ type FS interface {
 	Stat(name string) (Info, error)
 	// SyncDir makes the creates, renames and removes in dir durable.
 	SyncDir(dir string) error
+	// KeepForSyncFS has SyncFS of dir need no new handle from now on.
+	KeepForSyncFS(dir string) error
 	// SyncFS makes every written byte and every name of the file system that holds dir durable.
 	SyncFS(dir string) error
 	// Lock takes an exclusive lock on a file, made if missing; ErrLocked if somebody holds it. Close releases it.
@@ -85,6 +91,11 @@ type File interface {
 type Writebacker interface {
 	// StartWriteback asks for the first length bytes and does not wait; nothing is durable by it.
 	StartWriteback(length int64) error
+}
+
+// NoHandleLeft says of the error of an open that the process, or the system, has too many files open: closing one helps.
+func NoHandleLeft(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // tempSuffix marks files that WriteFileAtomic had not finished; whoever finds one may remove it.

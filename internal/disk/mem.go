@@ -328,6 +328,12 @@ func (m *Mem) SyncDir(dir string) error {
 	return nil
 }
 
+// KeepForSyncFS implements FS.
+func (m *Mem) KeepForSyncFS(dir string) error {
+	_, err := m.List(dir)
+	return err
+}
+
 // SyncFS implements FS.
 func (m *Mem) SyncFS(dir string) error {
 	m.mu.Lock()

@@ -80,13 +80,18 @@ func (*osFS) Stat(name string) (Info, error) {
 func (*osFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNotOpened, err)
 	}
 	if err := syncDirHandle(d); err != nil {
 		_ = d.Close()
 		return err
 	}
 	return d.Close()
+}
+
+func (o *osFS) KeepForSyncFS(dir string) error {
+	_, err := o.syncHandle(dir)
+	return err
 }
 
 func (o *osFS) SyncFS(dir string) error {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -59,6 +60,13 @@ func conversation(t *testing.T, y FS, base string) {
 		t.Errorf("content after rename %q", got)
 	}
 	check(t, y.SyncDir(p("a/b")))
+	if err := y.SyncDir(p("missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("SyncDir of a missing directory: %v", err)
+	}
+	if err := y.KeepForSyncFS(p("missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("KeepForSyncFS of a missing directory: %v", err)
+	}
+	check(t, y.KeepForSyncFS(base))
 	check(t, y.SyncFS(base))
 	check(t, y.SyncFS(base))
 	g, err := y.Create(p("a/b/g"))
@@ -96,6 +104,34 @@ func locks(t *testing.T, y FS, name string) {
 	l, err = y.Lock(name)
 	check(t, err)
 	check(t, l.Close())
+}
+
+// TestSyncDirSaysThatNothingWasTried: whoever could not even open a directory has not failed to sync it.
+func TestSyncDirSaysThatNothingWasTried(t *testing.T) {
+	y, dir := OS(), t.TempDir()
+	if err := y.SyncDir(dir + "/missing"); !errors.Is(err, ErrNotOpened) || NoHandleLeft(err) {
+		t.Errorf("%v, want ErrNotOpened for another reason than handles", err)
+	}
+	y = NewFaulty(y, NewFaults(Fault{Kind: FaultNoHandle, Ops: OpSyncDir}, Fault{At: 1, Ops: OpSyncDir}))
+	if err := y.SyncDir(dir); !errors.Is(err, ErrNotOpened) || !NoHandleLeft(err) {
+		t.Errorf("%v, want ErrNotOpened for want of a handle", err)
+	}
+	if err := y.SyncDir(dir); err == nil || errors.Is(err, ErrNotOpened) || NoHandleLeft(err) {
+		t.Errorf("%v, want a failed sync", err)
+	}
+}
+
+// TestSyncFSKeepsItsHandle: once kept it is not opened again.
+func TestSyncFSKeepsItsHandle(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no syncfs")
+	}
+	y, base := OS(), t.TempDir()
+	dir := filepath.Join(base, "data")
+	check(t, y.MkdirAll(dir))
+	check(t, y.KeepForSyncFS(dir))
+	check(t, y.Rename(dir, filepath.Join(base, "elsewhere"))) // an open would fail now
+	check(t, y.SyncFS(dir))
 }
 
 func TestTotalBytesHoldsTheFree(t *testing.T) {

@@ -80,17 +80,25 @@ func configType(t config.Type) catalog.ConfigType {
 	panic("BUG: a configuration type that clients cannot be told")
 }
 
-// openFilesMax is log.open.files.max, or else a share of what the process may open: connections need the rest.
+// openFilesMax is log.open.files.max, or else what the process may open beside its connections.
 func openFilesMax(c *config.Config) int {
 	if n := c.Int("log.open.files.max"); n > 0 {
 		return int(n)
 	}
-	const share, least = 2, 64
 	limit, err := disk.OpenFiles()
 	if err != nil {
 		limit = 1024 // what systems allow that allow little
 	}
-	return max(min(limit/share, seglog.OpenFilesMaxDefault), least)
+	return segmentFilesMax(int64(limit), c.Int("max.connections"))
+}
+
+// segmentFilesMax is how many segment files may stay open of a process that may open limit files: what all connections and
+// the files of everything else leave. Where they leave little, connections are rarely all there, and the store gives way
+// when they are.
+func segmentFilesMax(limit, connections int64) int {
+	const others, least = 512, 512
+	n := max(limit-connections-others, min(least, limit/4), 1)
+	return int(min(n, seglog.OpenFilesMaxDefault))
 }
 
 // freeBytesMin translates "no minimum", which the log writes as a negative number.

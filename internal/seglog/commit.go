@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"ottla/internal/disk"
@@ -333,12 +334,19 @@ func (p *plan) syncAll(s *Store) error {
 	return err
 }
 
+// syncFS is told of a failed write-back once, whoever asks: so one asks at a time, and with the one that is told the store
+// is offline before the next asks.
 func (s *Store) syncFS() error {
+	s.syncMu.Lock()
+	defer s.syncMu.Unlock()
+	if err := s.Offline(); err != nil {
+		return err
+	}
 	s.metrics.Fsyncs.Inc()
 	if err := s.fs.SyncFS(s.dir); err != nil {
-		return fmt.Errorf("syncfs %s: %w", s.dir, err)
+		s.SetOffline(fmt.Errorf("syncfs %s: %w", s.dir, err))
 	}
-	return nil
+	return s.Offline()
 }
 
 func (s *Store) syncFiles(handles []syncHandle) error {
@@ -365,11 +373,15 @@ func (s *Store) syncFiles(handles []syncHandle) error {
 	return nil
 }
 
-// syncIndex syncs an index file. One that is missing will be rebuilt.
+// syncIndex syncs an index file. One that is missing will be rebuilt; one that cannot be opened is there all the same, and
+// would be believed after a power loss.
 func (s *Store) syncIndex(seg *segment, suffix string) error {
 	f, err := s.fs.OpenReadWrite(seg.path(suffix), false)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return s.syncFS()
 	}
 	s.metrics.Fsyncs.Inc()
 	err = f.Sync()

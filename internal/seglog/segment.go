@@ -231,6 +231,28 @@ func (c *fileCache) add(s *segment) {
 	c.onCount(len(c.mu.ring))
 }
 
+// giveWay closes up to closeTriesMax files that nobody uses, those first that were not used of late, and says whether it
+// has closed any. Somebody needs a handle at once, so it looks at as many as it takes.
+func (c *fileCache) giveWay() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all, closed := len(c.mu.ring), 0
+	for looked := 0; looked < 2*all && closed < closeTriesMax && len(c.mu.ring) > 0; looked++ {
+		if c.mu.hand >= len(c.mu.ring) {
+			c.mu.hand = 0
+		}
+		victim := c.mu.ring[c.mu.hand]
+		used := victim.used.Swap(false)
+		if used && looked < all || !victim.closeIfIdle() {
+			c.mu.hand++
+			continue
+		}
+		c.removeLocked(victim)
+		closed++
+	}
+	return closed > 0
+}
+
 func (c *fileCache) swapLocked(i, j int) {
 	r := c.mu.ring
 	r[i], r[j] = r[j], r[i]

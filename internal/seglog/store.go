@@ -43,6 +43,8 @@ type Store struct {
 	stop    chan struct{}
 	stopped chan struct{} // the committer has ended
 
+	syncMu sync.Mutex // one syncfs at a time; a leaf but for mu
+
 	isOffline atomic.Bool
 	closed    atomic.Bool    // set under mu
 	opening   sync.WaitGroup // recoveries under way; added to under mu while not closed
@@ -69,7 +71,7 @@ func OpenStore(o Options) (*Store, error) {
 		return nil, fmt.Errorf("%w: %w", ErrIO, err)
 	}
 	s := &Store{
-		fs: o.FS, dir: o.Dir, metrics: o.Metrics, logger: o.Logger,
+		dir: o.Dir, metrics: o.Metrics, logger: o.Logger,
 		freeBytesMin: cmp.Or(o.FreeBytesMin, FreeBytesMinDefault),
 		wake:         make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -80,6 +82,7 @@ func OpenStore(o Options) (*Store, error) {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	s.files = &fileCache{max: cmp.Or(o.OpenFilesMax, OpenFilesMaxDefault), onCount: func(n int) { s.metrics.OpenFiles.Set(float64(n)) }}
+	s.fs = storeFS{o.FS, s}
 	s.mu.round = newRound(s)
 	s.mu.logs = map[string]*Log{}
 	s.refreshFree()
@@ -102,7 +105,10 @@ func makeDir(fsys disk.FS, dir string) error {
 	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return fsys.SyncDir(dir)
+	if err := fsys.SyncDir(dir); err != nil {
+		return err
+	}
+	return fsys.KeepForSyncFS(dir) // while there are handles: see storeFS.SyncDir
 }
 
 // Close ends recoveries that are under way, closes every log that is still open, makes a final pass and stops. After an error the stop is not clean.
@@ -132,8 +138,7 @@ func (s *Store) Close() error {
 	}
 	// The index files of closed logs, and the names of those that were removed.
 	if err := s.syncFS(); err != nil {
-		s.SetOffline(err)
-		errs = append(errs, s.Offline())
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
