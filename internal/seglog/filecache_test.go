@@ -107,13 +107,14 @@ func TestSyncFSHoldsNoFiles(t *testing.T) {
 		logs = append(logs, l)
 	}
 	hook.armed.Store(true)
-	for i, l := range logs {
-		_, tk, err := l.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Wait: i == len(logs)-1, Now: now()})
+	for _, l := range logs {
+		_, tk, err := l.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Now: now()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		tickets = append(tickets, tk)
 	}
+	tickets[len(tickets)-1].Hurry() // every append has given its reference back
 	for _, tk := range tickets {
 		<-tk.Done()
 		if err := tk.Err(); err != nil {
