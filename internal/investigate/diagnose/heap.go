@@ -38,7 +38,7 @@ type load struct {
 	toPlateau          float64 // seconds until the last suspect topic is on its plateau
 	partitions         int
 	most               bool // bytes are the most that they can be: how many batches producers wrote is not known
-	uncounted          bool // a topic's births are over, and nothing tells how many entries they left
+	uncounted          bool // a topic's births are over, and neither sets nor records tell how many entries they left in some partition
 }
 
 // heaps computes every broker's heap, fullest first: by time until full, then by share or bytes of the plateau.
@@ -136,21 +136,20 @@ func (f *findings) loads() map[int32]*load {
 	return out
 }
 
-// leftBehindToo adds what births that are over have left in a topic, where no broker counts it.
+// leftBehindToo adds what births that are over have left in those partitions of a topic that no broker has counted: countedToo adds
+// the others.
 func (f *findings) leftBehindToo(t *topicFacts, at func(id int32) *load) {
 	if t.newborn < newbornEnough || t.share < allNewborn {
 		return
 	}
 	parts := f.partitions[t.name]
-	for _, p := range parts {
-		if f.sets[partitionKey{p.Topic, p.Index}] != nil {
-			return // see countedToo
-		}
-	}
 	n, known := f.leftBehind(t)
 	per, left := f.entrySize(t), liveEntries{count: n}
 	rates := t.byPartition(parts)
 	for j, p := range parts {
+		if f.sets[partitionKey{p.Topic, p.Index}] != nil {
+			continue
+		}
 		now := f.liveIn(t, p, rates[j], &left)
 		for _, id := range p.Replicas {
 			l := at(id)
@@ -263,13 +262,12 @@ func (f *findings) heapOf(id int32, l *load, m brokerMetric, all map[int32]broke
 	if l.most {
 		h.Source += "; bytes an entry: at most, of topics that do not leak"
 	}
-	if l.uncounted {
-		h.Source += "; without what births that are over have left, which nothing tells here"
-	}
 	entries := l.now
 	if _, counted := all[id]; counted && m.entries >= 0 {
 		entries = m.entries
 		h.Bytes, h.Source = finite(entries*per), h.Source+"; entries now: "+evidence.SourceMetrics
+	} else if l.uncounted {
+		h.Source += "; without what births that are over have left, which nothing tells here"
 	}
 	h.Entries = int64(math.Min(entries, 1e18))
 	switch {

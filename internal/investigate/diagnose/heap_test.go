@@ -83,32 +83,40 @@ func TestRateByTheEndsOfPartitions(t *testing.T) {
 	}
 }
 
-// TestEntriesOfABurstThatIsOver: nothing leaks any more, and before 2.8 no broker counts what is left; the records of the topic that the burst
-// began with do. In a topic that is older they do not, and the verdict says so.
-func TestEntriesOfABurstThatIsOver(t *testing.T) {
-	scan := func() *evidence.Scan {
-		h := newHistory(7, 1)
-		h.tail = 100
-		h.topic("orders", 3)
-		h.topic("payments.audit", 4)
-		ev := h.singletons("orders", 12, ago(30*time.Minute), time.Minute, day)
-		for _, e := range h.leak("payments.audit", 50, ago(10*time.Minute), 1, 1) {
-			if e.at.Before(ago(3 * time.Minute)) {
-				ev = append(ev, e)
-			}
+// burstThatIsOver is a scan without sets after a burst of newborn producers in four partitions, and how many records it has left.
+func burstThatIsOver() (s *evidence.Scan, records int64) {
+	h := newHistory(7, 1)
+	h.tail = 100
+	h.topic("orders", 3)
+	h.topic("payments.audit", 4)
+	ev := h.singletons("orders", 12, ago(30*time.Minute), time.Minute, day)
+	for _, e := range h.leak("payments.audit", 50, ago(10*time.Minute), 1, 1) {
+		if e.at.Before(ago(3 * time.Minute)) {
+			ev = append(ev, e)
 		}
-		h.run(ev)
-		s := h.scan()
-		s.Sets, s.Given.HeapBytes = nil, 512<<20
-		return s
 	}
-	s := scan()
-	records := int64(0)
+	h.run(ev)
+	s = h.scan()
+	s.Sets, s.Given.HeapBytes = nil, 512<<20
 	for _, p := range s.Partitions {
 		if p.Topic == "payments.audit" {
 			records += p.End
 		}
 	}
+	return s, records
+}
+
+// makeOlder has the topics be there long before the burst: then its records do not count it.
+func makeOlder(s *evidence.Scan) {
+	for i := range s.Topics {
+		s.Topics[i].FirstTime = s.Ended.Add(-1000 * time.Hour).UnixMilli()
+	}
+}
+
+// TestEntriesOfABurstThatIsOver: nothing leaks any more, and before 2.8 no broker counts what is left; the records of the topic that the burst
+// began with do. In a topic that is older they do not, and the verdict says so.
+func TestEntriesOfABurstThatIsOver(t *testing.T) {
+	s, records := burstThatIsOver()
 	v := Diagnose(s)
 	if v.Level != Healthy || len(v.Suspects) != 0 || records < 15_000 {
 		t.Fatalf("%s: %d records", v.Sentence, records)
@@ -116,11 +124,53 @@ func TestEntriesOfABurstThatIsOver(t *testing.T) {
 	if got := v.Worst.Entries; math.Abs(float64(got)/float64(records)-1) > 0.05 || v.Worst.Bytes < float64(got)*100 || v.Worst.Plateau != 0 || v.Worst.UntilFull != -1 {
 		t.Errorf("%+v, want %d entries", v.Worst, records)
 	}
-	s = scan()
-	for i := range s.Topics {
-		s.Topics[i].FirstTime = s.Ended.Add(-1000 * time.Hour).UnixMilli()
-	}
+	s, _ = burstThatIsOver()
+	makeOlder(s)
 	if v = Diagnose(s); v.Worst.Entries != 0 || !strings.Contains(v.Worst.Source, "which nothing tells here") {
 		t.Errorf("%+v", v.Worst)
+	}
+}
+
+// TestPartitionsThatWereAsked: of a burst that is over, a partition whose broker was asked counts as it answered, the others by their records;
+// where those do not count them the verdict says that something is left out.
+func TestPartitionsThatWereAsked(t *testing.T) {
+	const answered = 1_000_000
+	ask := func(s *evidence.Scan) (others int64) {
+		for _, p := range s.Partitions {
+			switch {
+			case p.Topic != "payments.audit":
+			case p.Index == 2:
+				s.Sets = append(s.Sets, evidence.ProducerSet{Topic: p.Topic, Partition: p.Index, At: s.Ended, Producers: answered, EpochZero: answered, SequenceZero: answered})
+			default:
+				others += p.End
+			}
+		}
+		return others
+	}
+	s, _ := burstThatIsOver()
+	others := ask(s)
+	v := Diagnose(s)
+	if got := v.Worst.Entries - answered; others < 10_000 || math.Abs(float64(got)/float64(others)-1) > 0.05 || strings.Contains(v.Worst.Source, "nothing tells") {
+		t.Errorf("%+v: %d entries in partitions that were not asked, want %d", v.Worst, got, others)
+	}
+	s, _ = burstThatIsOver()
+	makeOlder(s)
+	ask(s)
+	if v = Diagnose(s); v.Worst.Entries != answered || !strings.Contains(v.Worst.Source, "which nothing tells here") {
+		t.Errorf("%+v, want %d entries and that there are more", v.Worst, answered)
+	}
+}
+
+// TestMetricsCountABurstThatIsOver: where a metric gives the broker's entries nothing is left out.
+func TestMetricsCountABurstThatIsOver(t *testing.T) {
+	s, _ := burstThatIsOver()
+	makeOlder(s)
+	s.Metrics = append(s.Metrics, evidence.BrokerMetrics{Broker: 0, At: s.Ended, Values: map[string]float64{evidence.MetricProducerIDs: 20_000}})
+	if v := Diagnose(s); v.Worst.Entries != 20_000 || strings.Contains(v.Worst.Source, "nothing tells") {
+		t.Errorf("%+v, want 20000 entries and nothing left out", v.Worst)
+	}
+	s.Metrics[0].Values = map[string]float64{evidence.MetricHeapUsed: 1 << 28}
+	if v := Diagnose(s); !strings.Contains(v.Worst.Source, "which nothing tells here") {
+		t.Errorf("%+v: the metrics do not count entries", v.Worst)
 	}
 }
