@@ -35,7 +35,10 @@ const stackDir = "data"
 
 func newStack(tb testing.TB) *stack { return newStackOn(tb, disk.NewMem()) }
 
-func newStackOn(tb testing.TB, fs disk.FS) *stack {
+func newStackOn(tb testing.TB, fs disk.FS) *stack { return newStackWith(tb, fs, 0) }
+
+// newStackWith keeps that many segment files open; 0 is the store's default.
+func newStackWith(tb testing.TB, fs disk.FS, openFiles int) *stack {
 	tb.Helper()
 	m := metrics.New()
 	must := func(err error) {
@@ -50,7 +53,7 @@ func newStackOn(tb testing.TB, fs disk.FS) *stack {
 		{Name: "group.consumer.session.timeout.ms", Value: "45000", Default: "45000", Type: catalog.TypeInt},
 	}})
 	must(err)
-	logs, err := seglog.OpenStore(seglog.Options{FS: fs, Dir: stackDir, FreeBytesMin: -1, Metrics: m.Log})
+	logs, err := seglog.OpenStore(seglog.Options{FS: fs, Dir: stackDir, OpenFilesMax: openFiles, FreeBytesMin: -1, Metrics: m.Log})
 	must(err)
 	must(fs.MkdirAll(stackDir + "/cold"))
 	cold, err := coldstate.Open(coldstate.Options{FS: fs, Dir: stackDir + "/cold", MemoryBytes: 4 << 20, Metrics: m.Cold})
