@@ -89,7 +89,7 @@ func sustained() Section {
 			Row:   "Workload", Metrics: throughputMetrics("in", 2, 1.0/3),
 		},
 		Measure: func(ctx context.Context, b *bed.Bed, p Plan, record func(results.Sample)) (err error) {
-			t := &throughput{bed: b, plan: p, client: librdkafka, record: record, sustained: true}
+			t := &throughput{bed: b, plan: p, client: librdkafka, record: record}
 			end, err := t.start(ctx)
 			if err != nil {
 				return err
@@ -98,7 +98,7 @@ func sustained() Section {
 			if err := t.warmUp(ctx, workload{1024, 12, "none"}, t.plan.scaled(2_000_000, 400_000)); err != nil {
 				return err
 			}
-			t.produceRow(ctx, workload{1024, 12, "none"})
+			t.produceRow(ctx, workload{1024, 12, "none"}, t.plan.scaled(sustainedRecords, 400_000))
 			return ctx.Err()
 		},
 	}
@@ -115,8 +115,6 @@ type throughput struct {
 	record  func(results.Sample)
 	brokers map[results.Broker]*bed.Broker // Kafka and Ottla, for the whole table
 	topics  int
-	// sustained: runs that are larger than what a page cache holds back.
-	sustained bool
 }
 
 // sustainedRecords of 1 KiB are 6 GB: more than the dirty pages that a kernel holds back (a tenth of the memory here).
@@ -164,9 +162,6 @@ func inTurn[T any](round int, all ...T) []T {
 
 // records is how many a run has, so that it takes some seconds, and of 1 KiB at most 4 GB in three times.
 func (t *throughput) records(w workload) int64 {
-	if t.sustained {
-		return t.plan.scaled(sustainedRecords, 400_000)
-	}
 	n := int64(700_000)
 	if t.client == javaClient {
 		n = 400_000
@@ -193,7 +188,8 @@ func (t *throughput) produceAll(ctx context.Context) (err error) {
 	for _, size := range []int{1024, 100} {
 		for _, partitions := range []int{1, 12, 100} {
 			for _, codec := range []string{"none", "lz4"} {
-				t.produceRow(ctx, workload{size, partitions, codec})
+				w := workload{size, partitions, codec}
+				t.produceRow(ctx, w, t.records(w))
 			}
 		}
 	}
@@ -210,7 +206,7 @@ func (t *throughput) warmUp(ctx context.Context, w workload, records int64) erro
 	return nil
 }
 
-func (t *throughput) produceRow(ctx context.Context, w workload) {
+func (t *throughput) produceRow(ctx context.Context, w workload, records int64) {
 	for round := 1; round <= t.plan.Rounds; round++ {
 		for _, kind := range inTurn(round, results.Kafka, results.Ottla, results.Null) {
 			if ctx.Err() != nil {
@@ -218,7 +214,7 @@ func (t *throughput) produceRow(ctx context.Context, w workload) {
 			}
 			sample := results.Sample{Row: w.String(), Broker: kind, Round: round}
 			err := t.with(ctx, kind, w, func(k *bed.Broker) (err error) {
-				sample.Values, err = t.produceOnce(ctx, k, w, t.records(w))
+				sample.Values, err = t.produceOnce(ctx, k, w, records)
 				return err
 			})
 			if err != nil {

@@ -210,17 +210,9 @@ func (c *fileCache) add(s *segment) {
 	}
 	at := -1 // where the last victim was: s takes its place behind the hand, so that it is the last to be looked at
 	for tries := 0; len(c.mu.ring) >= c.max && tries < closeTriesMax; tries++ {
-		if c.mu.hand >= len(c.mu.ring) {
-			c.mu.hand = 0
+		if c.closeNextLocked(tries < closeTriesMax/2) {
+			at = c.mu.hand
 		}
-		victim := c.mu.ring[c.mu.hand]
-		used := victim.used.Swap(false)
-		if used && tries < closeTriesMax/2 || !victim.closeIfIdle() {
-			c.mu.hand++
-			continue
-		}
-		at = c.mu.hand
-		c.removeLocked(victim)
 	}
 	c.mu.ring = append(c.mu.ring, s)
 	s.ringSlot = int32(len(c.mu.ring))
@@ -238,19 +230,27 @@ func (c *fileCache) giveWay() bool {
 	defer c.mu.Unlock()
 	all, closed := len(c.mu.ring), 0
 	for looked := 0; looked < 2*all && closed < closeTriesMax && len(c.mu.ring) > 0; looked++ {
-		if c.mu.hand >= len(c.mu.ring) {
-			c.mu.hand = 0
+		if c.closeNextLocked(looked < all) {
+			closed++
 		}
-		victim := c.mu.ring[c.mu.hand]
-		used := victim.used.Swap(false)
-		if used && looked < all || !victim.closeIfIdle() {
-			c.mu.hand++
-			continue
-		}
-		c.removeLocked(victim)
-		closed++
 	}
 	return closed > 0
+}
+
+// closeNextLocked has the hand look at one file and says whether that is closed and out of the ring now: then the hand stays
+// where it was. spare keeps what was used since the hand last passed. The ring is not empty.
+func (c *fileCache) closeNextLocked(spare bool) bool {
+	if c.mu.hand >= len(c.mu.ring) {
+		c.mu.hand = 0
+	}
+	victim := c.mu.ring[c.mu.hand]
+	used := victim.used.Swap(false)
+	if used && spare || !victim.closeIfIdle() {
+		c.mu.hand++
+		return false
+	}
+	c.removeLocked(victim)
+	return true
 }
 
 func (c *fileCache) swapLocked(i, j int) {

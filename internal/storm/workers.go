@@ -111,7 +111,7 @@ func (l *load) work(ctx context.Context, p pusher, t *tally) error {
 		switch {
 		case err == nil:
 			continue
-		case ctx.Err() != nil, l.mode != Faithful, causeOf(err) == "connection refused":
+		case ctx.Err() != nil, l.mode != Faithful, errors.Is(err, syscall.ECONNREFUSED):
 			l.giveBack(1)
 			return err
 		}

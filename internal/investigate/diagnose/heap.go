@@ -41,6 +41,9 @@ type load struct {
 	uncounted          bool // a topic's births are over, and neither sets nor records tell how many entries they left in some partition
 }
 
+// add counts entries that are there now, of so many bytes each.
+func (l *load) add(entries, per float64) { l.now, l.bytes = l.now+entries, l.bytes+entries*per }
+
 // heaps computes every broker's heap, fullest first: by time until full, then by share or bytes of the plateau.
 func (f *findings) heaps() []Heap {
 	loads := f.loads()
@@ -125,7 +128,7 @@ func (f *findings) loads() map[int32]*load {
 				l := at(id)
 				l.rate, l.byteRate = l.rate+rates[j], l.byteRate+rates[j]*per
 				l.plateau, l.plateauBytes = l.plateau+rates[j]*t.stay, l.plateauBytes+rates[j]*t.stay*per
-				l.now, l.bytes = l.now+now, l.bytes+now*per
+				l.add(now, per)
 				if rates[j] > 0 {
 					l.toPlateau = math.Max(l.toPlateau, toPlateau)
 				}
@@ -153,7 +156,7 @@ func (f *findings) leftBehindToo(t *topicFacts, at func(id int32) *load) {
 		now := f.liveIn(t, p, rates[j], &left)
 		for _, id := range p.Replicas {
 			l := at(id)
-			l.now, l.bytes = l.now+now, l.bytes+now*per
+			l.add(now, per)
 			l.uncounted = l.uncounted || !known
 		}
 	}
@@ -173,7 +176,7 @@ func (f *findings) countedToo(at func(id int32) *load) {
 		per, most := f.countedSize(key.topic, set)
 		for _, id := range replicas[key] {
 			l := at(id)
-			l.now, l.bytes = l.now+float64(set.Producers), l.bytes+float64(set.Producers)*per
+			l.add(float64(set.Producers), per)
 			l.most = l.most || most && set.Producers > 0
 		}
 	}
