@@ -9,14 +9,17 @@ healthy_load() {
 }
 
 # leak begins a storm that leaks faster than a real one, so that a minute shows what takes weeks, and returns when it has left
-# some thousands of producers.
-leak() {
-  local second
+# some thousands of producers. Meanwhile it takes histograms of the JVM, if that is in DIR: what an entry costs is seen between them.
+leak() { # [DIR]
+  local second n
   begin leak "$ottla" storm -b "$address" -m fast --rate $leak_rate -p 4 --topic $topic --keep -n 300000 --max-seconds 200 -o json
   await 60 leaked 1 || { log "the storm does not begin: $(tail -n 1 "$work/leak.log")"; return 1; }
   second=$(grep -o '^ *[0-9]* s ' "$work/leak.log" | tail -n 1 | grep -o '[0-9]*')
   began_at=$(($(date +%s) - second))
-  await 45 leaked 8000 || log "the storm is slow: $(tail -n 1 "$work/leak.log")"
+  for n in 2000 4000 6000 8000; do
+    await 45 leaked $n || { log "the storm is slow: $(tail -n 1 "$work/leak.log")"; break; }
+    [ -z "${1:-}" ] || histogram "$1" "$work/histogram-at-$n.txt"
+  done
 }
 leaked() { # PRODUCERS
   local last
@@ -52,21 +55,23 @@ verdict_dates_onset() {
 # verdict. Where the machine could not keep the storm's pace meanwhile, at the storm's own count.
 verdict_projects_heap() {
   local later='(measured - at(v["at"])) * v["worst"]["entries_per_second"]' projected
-  export ARG_log=$work/leak-then.log ARG_before=$work/histogram-before.txt ARG_after=$work/histogram-after.txt ARG_measured=$measured_at ARG_rate=$leak_rate
+  export ARG_log=$work/leak-then.log ARG_histograms=$histograms ARG_after=$work/histogram-after.txt ARG_measured=$measured_at ARG_rate=$leak_rate
   if ! judge "$work/ill.json" 'near(pushed(log, measured) - pushed(log, measured, at(v["at"]) - 10), rate * (measured - at(v["at"]) + 10), 0.25)' >/dev/null; then
     echo "the storm was uneven;"
     later='(pushed(log, measured) - pushed(log, measured, at(v["at"])))'
   fi
   projected="v['worst']['bytes'] + $later * v['worst']['entry_bytes']"
-  judge "$work/ill.json" '{entries(after)} > 5000' "{$projected}" '{grown(before, after)}' "near($projected, grown(before, after), 0.25)" \
-    '{v["worst"]["entry_bytes"]}' 'near(v["worst"]["entry_bytes"], grown(before, after) / (entries(after) - entries(before)), 0.15)'
+  judge "$work/ill.json" '{entries(after)} > 5000' "{$projected}" '{entries(after) * entry_bytes(*histograms.split())}' \
+    "near($projected, entries(after) * entry_bytes(*histograms.split()), 0.25)" \
+    '{v["worst"]["entry_bytes"]}' 'near(v["worst"]["entry_bytes"], entry_bytes(*histograms.split()), 0.15)'
 }
 # The same at rest: the storm is over, nobody has come or gone.
 verdict_knows_heap() {
   timeout 60 "$ottla" investigate -b "$address" --heap $heap --interval 1s -q -o json --fail-on never >"$work/still.json" 2>"$work/still.err" || { tail -n 1 "$work/still.err"; return 1; }
   histogram "$work/broker" "$work/histogram-still.txt"
-  ARG_before=$work/histogram-before.txt ARG_after=$work/histogram-still.txt judge "$work/still.json" \
-    '{v["worst"]["bytes"]}' '{grown(before, after)}' 'near(v["worst"]["bytes"], grown(before, after), 0.25)' '{v["worst"]["entries"]}' '{entries(after)}'
+  ARG_after=$work/histogram-still.txt ARG_histograms="$histograms $work/histogram-still.txt" judge "$work/still.json" '{v["worst"]["bytes"]}' \
+    '{entries(after) * entry_bytes(*histograms.split())}' 'near(v["worst"]["bytes"], entries(after) * entry_bytes(*histograms.split()), 0.25)' \
+    '{v["worst"]["entries"]}' '{entries(after)}'
 }
 
 # rule VERSION is the version's own rule of how long an entry lives, as expressions on a verdict.
@@ -181,13 +186,14 @@ unharmed() {
 measure() {
   histogram "$work/broker" "$work/histogram-after.txt"
   measured_at=$(date +%s)
+  histograms="$(echo "$work"/histogram-{before,at-*,after}.txt)"
   cp "$work/leak.log" "$work/leak-then.log"
   timeout 60 jcmd "$(cat "$work/broker/pid")" GC.heap_dump "$work/heap.hprof" >"$work/jcmd.log"
   cp -r --sparse=always "$work/broker/data" "$work/remains" 2>/dev/null || true # files come and go
 }
 
 chain_kafka() { # VERSION
-  local d=$work/broker port address properties measured_at began_at ending
+  local d=$work/broker port address properties measured_at histograms began_at ending
   port=$(free_port) address=127.0.0.1:$port client="Apache Kafka $1" version=$1
   properties=(log.roll.ms=15000 log.index.size.max.bytes=65536 controlled.shutdown.enable=false)
   kafka_below "$1" 3.4 || properties+=(producer.id.expiration.check.interval.ms=2000)
@@ -196,7 +202,7 @@ chain_kafka() { # VERSION
   healthy_load
   check "a healthy load that looks ill is healthy" look healthy 0 --html "$work/healthy.html"
   histogram "$d" "$work/histogram-before.txt"
-  leak
+  leak "$d"
   check "the storm beside it is found while it runs" look ill 2 --html "$work/ill.html" --markdown="$work/ill.md"
   measure
   check "the topic is named, and explains the births" verdict_names_leak
