@@ -151,6 +151,7 @@ func faultyStack(t *testing.T) (*stack, *catalog.Topic, *disk.Faults) {
 func TestFailedSync(t *testing.T) {
 	s, topic, faults := faultyStack(t)
 	faults.Add(disk.Fault{Times: disk.Forever, Ops: disk.OpSync | disk.OpSyncFS, Path: "orders-0"})
+	faults.Add(disk.Fault{Times: disk.Forever, Ops: disk.OpSync, Path: "journal-"})
 	faults.Add(disk.Fault{Times: disk.Forever, Ops: disk.OpSyncFS})
 	for i := range 3 {
 		p := s.produce(topic, 0, build(t, plain(1), batch.CodecNone, "v"))

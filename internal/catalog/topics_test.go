@@ -190,7 +190,7 @@ func startNode(t *testing.T, fs disk.FS) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: testDir, FreeBytesMin: -1, Metrics: m.Log})
+	n.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: testDir, FreeBytesMin: -1, JournalBytes: 64 << 10, Metrics: m.Log})
 	if err != nil {
 		t.Fatal(err)
 	}

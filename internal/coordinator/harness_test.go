@@ -164,7 +164,7 @@ func openWorld(fs disk.FS, o worldOptions) (w *world, err error) {
 	if w.o.configOf == nil {
 		w.o.configOf = always(w.o.config)
 	}
-	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, Metrics: w.m.Log}); err != nil {
+	if w.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: w.o.dir, FreeBytesMin: -1, JournalBytes: 16 << 10, Metrics: w.m.Log}); err != nil {
 		return w, err
 	}
 	shares := pidstore.Split(1 << 20)

@@ -47,7 +47,7 @@ func newStack(t *testing.T, fs disk.FS) *stack {
 	t.Helper()
 	s := &stack{fs: fs, m: metrics.New()}
 	var err error
-	if s.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: "/d", FreeBytesMin: -1, Metrics: s.m.Log}); err != nil {
+	if s.logs, err = seglog.OpenStore(seglog.Options{FS: fs, Dir: "/d", FreeBytesMin: -1, JournalBytes: 16 << 10, Metrics: s.m.Log}); err != nil {
 		t.Fatal(err)
 	}
 	shares := pidstore.Split(1 << 20)

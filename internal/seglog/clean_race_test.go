@@ -26,7 +26,7 @@ func TestReadersWhileCleaning(t *testing.T) {
 
 func readersWhileCleaning(t *testing.T, indexInterval int64) {
 	mem := disk.NewMem()
-	s, err := OpenStore(Options{FS: mem, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2})
+	s, err := OpenStore(Options{FS: mem, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,6 +101,9 @@ func (l *Log) swap(c *cleanedSegment) error {
 	if err != nil {
 		return err
 	}
+	if err := l.retireJournal(); err != nil {
+		return err
+	}
 	fsys, base := l.store.fs, c.old[0].base
 	swapPath := l.path(swapName(base, end))
 	if err := fsys.Rename(l.path(cleanedName(base)), swapPath); err != nil {

@@ -39,6 +39,7 @@ const (
 //	wait until somebody is in a hurry, or the oldest lazy append is due
 //	under Store.mu: take the round and the queue of logs; open a new round
 //	for each log, under its mu: note end; collect files written since the last pass
+//	only little to make durable, and no names: a record in the journal; else
 //	one or two files: fdatasync each; else one syncfs. Then rename epoch files and fsync directories
 //	for each log, under its mu: move durable (and committed); then call its Listener
 //	close the round
@@ -60,10 +61,17 @@ type committer struct {
 // plan is what one pass syncs. It is reused by the next.
 type plan struct {
 	targets []target
-	files   []*segment // data files
-	indexes []*segment // index files
+	files   []dirtyFile // data files
+	indexes []*segment  // index files
 	epochs  []epochFile
 	dirs    []*Log
+	late    bool // there is data that was written long ago: see journaled
+}
+
+// dirtyFile is a data file with the bytes that were written since they were last durable.
+type dirtyFile struct {
+	*segment
+	from, to int64
 }
 
 // target is what a pass will publish of one log.
@@ -167,6 +175,7 @@ func (c *committer) prepare(now time.Time, last bool) {
 		t := target{log: l, end: l.endLocked(), sync: last || l.syncDueLocked(now)}
 		due := l.mu.due
 		if t.sync {
+			p.late = p.late || l.config().pageCache()
 			l.collectLocked(p)
 		}
 		dirty := t.sync && l.mu.epochDirty
@@ -213,7 +222,11 @@ func (l *Log) collectLocked(p *plan) {
 		// The reference comes before the flag is cleared: see segment.unsynced.
 		s.acquireLocked()
 		if s.unsynced.Swap(false) {
-			p.files = append(p.files, s)
+			d := dirtyFile{segment: s, to: s.size}
+			if s.base == l.mu.durable.SegmentBase {
+				d.from = l.mu.durable.Position
+			}
+			p.files = append(p.files, d)
 		} else {
 			s.refs.Add(-1) // in the list, so not dropped
 		}
@@ -267,6 +280,10 @@ func (c *committer) sync() error {
 		return nil
 	}
 	start := time.Now()
+	if done, err := c.journaled(); done || err != nil {
+		s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
+		return err
+	}
 	all := files > filesSyncedOneByOneMax
 	var err error
 	if all {
@@ -294,6 +311,16 @@ func (c *committer) sync() error {
 	err = s.syncDirs(dirs)
 	s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
 	return err
+}
+
+// journaled makes the plan durable by a record of the journal, if that can be had. What a page-cache log wrote long ago is
+// not read back for it: a failed write-back of it would not be noticed.
+func (c *committer) journaled() (done bool, err error) {
+	p := &c.plan
+	if c.s.journal.bytesMax <= 0 || p.late || len(p.indexes)+len(p.epochs)+len(p.dirs) > 0 {
+		return false, nil
+	}
+	return c.s.journal.write(p.files)
 }
 
 type syncHandle struct {

@@ -60,7 +60,7 @@ func crashConfig(pageCache bool) *Config {
 
 // open opens store and log, checking the replayed headers against the model.
 func (w *world) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
 	if err != nil {
 		return err
 	}
@@ -357,12 +357,21 @@ func verifyAndGoOn(t testing.TB, w *world, powerLoss bool) {
 
 func crashLoop(t *testing.T, seed uint64, steps int, pageCache bool, fault disk.Fault) {
 	t.Helper()
+	crashLoopOf(t, seed, fault, func(fsys disk.FS) (*world, func() error) {
+		w := newWorld(t, fsys, seed, pageCache)
+		return w, func() error { return w.run(steps) }
+	})
+}
+
+// crashLoopOf has a fault at every operation of a history, until one has been run through without it.
+func crashLoopOf(t *testing.T, seed uint64, fault disk.Fault, history func(disk.FS) (*world, func() error)) {
+	t.Helper()
 	for k := int64(seed) % crashStride(); ; k += crashStride() {
 		fault.At = k
 		mem := disk.NewMem()
 		faults := disk.NewFaults(fault)
-		w := newWorld(t, disk.NewFaulty(mem, faults), seed, pageCache)
-		err := w.run(steps)
+		w, run := history(disk.NewFaulty(mem, faults))
+		err := run()
 		if err != nil && !injected(err) {
 			t.Fatalf("seed %d, fault at %d: %v", seed, k, err)
 		}

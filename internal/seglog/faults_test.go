@@ -280,7 +280,7 @@ func (r *recorder) heard() (committed, durable int64) {
 
 func TestOpenFilesAreBounded(t *testing.T) {
 	mem := disk.NewMem()
-	s, err := OpenStore(Options{FS: mem, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 3})
+	s, err := OpenStore(Options{FS: mem, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 3, JournalBytes: testJournalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (c *fileCache) state() (open, hand int) {
 // them, the bound gives way, and it holds again soon after they are free.
 func TestOpeningLooksAtFewFiles(t *testing.T) {
 	const most = 20 * closeTriesMax
-	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: most})
+	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: most, JournalBytes: testJournalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

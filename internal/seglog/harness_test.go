@@ -17,6 +17,9 @@ import (
 // testEpochTime is when the tests' clock starts, and the timestamp of offset 0.
 const testEpochTime = int64(1_700_000_000_000)
 
+// testJournalBytes is room for three small passes: a test of some more has turns and checkpoints.
+const testJournalBytes = 3 * journalBlock
+
 func now() time.Time { return time.UnixMilli(testEpochTime) }
 
 // testConfig makes small segments with dense indexes.
@@ -29,7 +32,7 @@ func testConfig() *Config {
 
 func openStore(t testing.TB, fsys disk.FS) *Store {
 	t.Helper()
-	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1})
+	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: testJournalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

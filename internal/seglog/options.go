@@ -47,6 +47,9 @@ type Options struct {
 	OpenFilesMax int
 	// FreeBytesMin refuses appends with ErrDiskFull while less is free; 0 means FreeBytesMinDefault, negative never.
 	FreeBytesMin int64
+	// JournalBytes is the largest size of each of the journal's two files; 0 means JournalBytesDefault, negative that no
+	// pass writes to it. Below 8 KiB it counts as 8 KiB, above 128 MiB as that.
+	JournalBytes int64
 	Metrics      *metrics.Log
 	Logger       *slog.Logger
 }

@@ -17,7 +17,7 @@ import (
 // reader gets is whole and in order, or out of range because the log start has passed it.
 func TestReadersAgainstEverything(t *testing.T) {
 	const logs, rounds = 3, 400
-	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2})
+	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

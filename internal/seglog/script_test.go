@@ -140,7 +140,7 @@ func (sc *script) open(d *datadriven.TestData) error {
 			return a
 		},
 	}))
-	s, err := OpenStore(Options{FS: sc.mem, Dir: "data", FreeBytesMin: -1, Logger: logger})
+	s, err := OpenStore(Options{FS: sc.mem, Dir: "data", FreeBytesMin: -1, JournalBytes: -1, Logger: logger})
 	if err != nil {
 		return err
 	}

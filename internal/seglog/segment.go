@@ -38,12 +38,14 @@ type segment struct {
 	// unsynced says that bytes were written since the last pass of the committer. It is set after the write, while the
 	// writer holds a reference, and cleared by the committer after it took one.
 	unsynced atomic.Bool
-	// closedDirty says that the cache closed the file while unsynced. A new descriptor might not be told of a failed
+	// closedDirty says that the cache closed the file while unsynced or durable by the journal alone. A new descriptor might not be told of a failed
 	// write-back, so the pass must use syncfs, which is.
 	closedDirty atomic.Bool
 	// syncing says that a syncfs is under way for what was written before. It is set by the committer while it holds a
 	// reference and unsynced is clear.
 	syncing atomic.Bool
+	// journaled is how many generations of the journal have records of it that are not dead.
+	journaled atomic.Int32
 	// replaced says that the cleaner has put another segment in this one's place: its names on disk are not its own any
 	// more. Who holds a reference goes on with the file, which stays open, and with frozen.
 	replaced atomic.Bool
@@ -157,7 +159,9 @@ func (s *segment) openLocked(create bool) (disk.File, error) {
 	return f, nil
 }
 
-func (s *segment) dirty() bool { return s.unsynced.Load() || s.syncing.Load() }
+func (s *segment) dirty() bool {
+	return s.unsynced.Load() || s.syncing.Load() || s.journaled.Load() > 0
+}
 
 // closeIfIdle closes the file unless somebody uses it, and says whether it is closed now.
 func (s *segment) closeIfIdle() bool {

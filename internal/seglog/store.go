@@ -37,6 +37,7 @@ type Store struct {
 	logger       *slog.Logger
 	files        *fileCache
 	committer    *committer
+	journal      *journal
 	janitor      *janitor
 
 	wake    chan struct{} // one pending wake-up of the committer
@@ -86,6 +87,10 @@ func OpenStore(o Options) (*Store, error) {
 	s.mu.round = newRound(s)
 	s.mu.logs = map[string]*Log{}
 	s.refreshFree()
+	s.journal = newJournal(s, cmp.Or(o.JournalBytes, JournalBytesDefault))
+	if err := s.journal.replay(); err != nil {
+		return nil, err
+	}
 	s.committer = &committer{s: s}
 	s.janitor = newJanitor(s)
 	if err := s.janitor.adoptDeleted(); err != nil {
@@ -133,14 +138,12 @@ func (s *Store) Close() error {
 	close(s.stop)
 	<-s.stopped
 	s.janitor.close()
-	if err := s.Offline(); err != nil {
-		return errors.Join(append(errs, err)...)
+	// The index files of closed logs, the names of those that were removed, and what is durable by the journal alone.
+	err := s.syncFS()
+	if cerr := s.journal.close(err == nil); err == nil && cerr != nil {
+		err = fmt.Errorf("%w: end the journal: %w", ErrIO, cerr)
 	}
-	// The index files of closed logs, and the names of those that were removed.
-	if err := s.syncFS(); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err)...)
 }
 
 func (s *Store) openLogs() []*Log {
@@ -325,6 +328,10 @@ func (s *Store) DeleteLog(name string, l *Log) error {
 	if l != nil {
 		unlock := l.markDeleted()
 		defer unlock()
+		if err := l.retireJournal(); err != nil {
+			l.deleted.Store(false)
+			return err
+		}
 	}
 	var unique [16]byte
 	_, _ = rand.Read(unique[:]) // never fails
@@ -371,6 +378,15 @@ func (l *Log) markDeleted() (unlock func()) {
 		l.appendMu.Unlock()
 		l.trimMu.Unlock()
 	}
+}
+
+// retireJournal sees to it that no record of the journal speaks of the log's files: from then on their names may become
+// those of others.
+func (l *Log) retireJournal() error {
+	if l.journaled.Load() == 0 {
+		return nil
+	}
+	return l.store.journal.retire()
 }
 
 // forget takes a closed log out of the store's list.

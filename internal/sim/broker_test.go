@@ -106,7 +106,7 @@ func (b *testBroker) open(settings map[string]string) (err error) {
 		return err
 	}
 	b.tellOffline(b.pids.SetOffline)
-	if b.logs, err = seglog.OpenStore(seglog.Options{FS: b.fs, Dir: dataDir, FreeBytesMin: -1, Metrics: b.m.Log, Logger: quiet}); err != nil {
+	if b.logs, err = seglog.OpenStore(seglog.Options{FS: b.fs, Dir: dataDir, FreeBytesMin: -1, JournalBytes: 16 << 10, Metrics: b.m.Log, Logger: quiet}); err != nil {
 		return err
 	}
 	b.tellOffline(b.logs.SetOffline)

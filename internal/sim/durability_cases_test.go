@@ -224,6 +224,7 @@ func TestFailedFsync(t *testing.T) {
 			pids := []int64{history(1, 2, 3)(w), w.init()}
 			next := []int64{6, 0}
 			faults.Add(disk.Fault{Ops: disk.OpSync, Path: topic + "-0/", Kind: disk.FaultError})
+			faults.Add(disk.Fault{Ops: disk.OpSync, Path: "/journal-", Kind: disk.FaultError})
 			faults.Add(disk.Fault{Ops: disk.OpSyncFS, Kind: disk.FaultError})
 			var flights []flight
 			for i := range 5 {

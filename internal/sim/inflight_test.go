@@ -140,7 +140,7 @@ func (f gatedFile) Sync() error {
 }
 
 func (f gatedFS) file(name string, file disk.File, err error) (disk.File, error) {
-	if err != nil || !strings.Contains(name, "-0/") {
+	if err != nil || !strings.Contains(name, "-0/") && !strings.Contains(name, "/journal-") {
 		return file, err
 	}
 	return gatedFile{file, f.g}, nil

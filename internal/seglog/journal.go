@@ -1,0 +1,373 @@
+package seglog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"ottla/internal/disk"
+)
+
+const (
+	// JournalBytesDefault is the size in bytes of each of the journal's two files unless Options says otherwise.
+	JournalBytesDefault = 16 << 20
+	// journalBytesMin and journalBytesMax bound it; both files are read into memory at a start after a kill.
+	journalBytesMin, journalBytesMax = 8 << 10, 128 << 20
+	// journalFirstBytes is the size of a file when it is made. Each turn doubles that of the next, so that a broker with little
+	// to do has small ones.
+	journalFirstBytes = 512 << 10
+	// journalRecordMax is the size of the largest record. A pass with more syncs the files: then it is their bytes that cost,
+	// and those are written once there.
+	journalRecordMax = 256 << 10
+	// journalBlock is what records are padded to: a block that two records share would be written twice.
+	journalBlock = 4096
+	// journalSpaceFactor is how many times the space must be free that a file is about to take.
+	journalSpaceFactor = 8
+	// journalFilesMax is how many files a checkpoint fsyncs one by one. Syncfs would also wait for what other processes write.
+	journalFilesMax = 64
+)
+
+// journal makes small passes durable with one write into a file whose blocks are there already.
+//
+// An append makes a file longer, so an fsync of it has the file system commit its own journal too: two writes that wait for
+// each other, and one pair more for each further file. Over blocks that were written before it is one write. On ext4 an append
+// of 4 KiB and its fdatasync took 0.20 to 0.30 ms, the same in place 0.10 ms.
+//
+// What a pass has to make durable is copied into a record: the log, the segment, the position, the bytes. The files
+// themselves are written back when the kernel sees fit. There are two files, used in turn. When one is full, records go to
+// the other, and a checkpoint syncs the segments that are in the full one and then erases its first record: generation n is
+// dead. Where the checkpoint is not through when the next turn is due, passes sync the segments themselves, as without a
+// journal. So a journal never makes anybody wait.
+//
+// At the next start the records of both generations are written into the segments again, before any log is opened: see
+// journal_replay.go. That is right because a record never says anything but what is in the file:
+//
+//  1. Bytes of a segment below its size are never changed (Log, invariant 4), and a record holds only such bytes.
+//  2. The segment's name was durable before the record was written: a pass that has names to sync makes no record.
+//  3. A name becomes another file's only after retire: a log is deleted, a cleaned segment takes the place of another.
+//     A file that is missing was unlinked.
+//  4. Records of another run are none: each carries the number of its run, and a start erases what it has written back.
+//
+// A write-back that fails is reported to the checkpoint. It takes the store offline, and its records stay.
+//
+// Locks: mu is taken under Log.trimMu and Log.appendMu by retire, and not held while anything is written.
+type journal struct {
+	s        *Store
+	bytesMax int64 // of a file; 0: no records are written
+	run      uint64
+	buf      []byte // of the committer
+
+	mu struct {
+		sync.Mutex
+		files     [2]disk.File
+		size      [2]int64 // what is written in each, zeros included, and synced
+		gen       uint64   // the generation that is written, in files[gen%2]; 0: none yet
+		dead      uint64   // generations up to this one will never be replayed
+		at        int64    // where its next record goes
+		seq       uint64   // of the next record
+		ready     bool     // the other file may take the next generation
+		preparing bool     // it is being made so
+		writing   bool     // a record is being written
+		broken    bool     // the files cannot be made
+		content   journalContent
+	}
+	changed sync.Cond // of mu: preparing or writing has ended
+}
+
+// journalContent are the segments that a generation has records of. all says that it has too many to name.
+type journalContent struct {
+	segments map[*segment]struct{}
+	all      bool
+}
+
+func newJournal(s *Store, bytesMax int64) *journal {
+	j := &journal{s: s, bytesMax: bytesMax}
+	if bytesMax > 0 {
+		j.bytesMax = min(max(bytesMax, journalBytesMin), journalBytesMax) / journalBlock * journalBlock
+	}
+	j.changed.L = &j.mu
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	j.run = binary.BigEndian.Uint64(b[:])
+	return j
+}
+
+func (j *journal) path(i int) string { return journalPath(j.s.dir, i) }
+
+func journalPath(dir string, i int) string {
+	return filepath.Join(dir, fmt.Sprintf("journal-%d.log", i))
+}
+
+// write makes the ranges durable with a record. Not done: the pass has to sync the files. An error is final.
+func (j *journal) write(files []dirtyFile) (done bool, err error) {
+	size := journalRecordSize(files)
+	padded := (size + journalBlock - 1) / journalBlock * journalBlock
+	if padded > min(journalRecordMax, j.bytesMax) {
+		return false, nil
+	}
+	j.mu.Lock()
+	placed := j.placeLocked(padded)
+	f, at, gen, seq := j.mu.files[j.mu.gen%2], j.mu.at, j.mu.gen, j.mu.seq
+	j.mu.writing = placed
+	j.mu.Unlock()
+	if !placed {
+		return false, nil
+	}
+	done = j.encode(files, size, padded, gen, seq)
+	if done {
+		done, err = j.store(f, at)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mu.writing = false
+	if done {
+		j.mu.at += padded
+		j.mu.seq++
+		for _, d := range files {
+			j.containsLocked(d.segment)
+		}
+	}
+	j.changed.Broadcast()
+	return done, err
+}
+
+// store writes the record that is in buf.
+func (j *journal) store(f disk.File, at int64) (done bool, err error) {
+	if _, err := f.WriteAt(j.buf, at); err != nil {
+		return false, nil // the next record overwrites whatever was written; it says nothing wrong
+	}
+	j.s.metrics.Fsyncs.Inc()
+	if err := f.Sync(); err != nil {
+		return false, fmt.Errorf("fsync journal: %w", err)
+	}
+	j.s.metrics.JournalRecords.Inc()
+	j.s.metrics.JournalBytes.Add(float64(len(j.buf)))
+	return true, nil
+}
+
+// placeLocked finds room for a record.
+func (j *journal) placeLocked(padded int64) bool {
+	if j.mu.gen == 0 && !j.beginLocked() {
+		return false
+	}
+	if j.mu.at+padded <= j.mu.size[j.mu.gen%2] {
+		return true
+	}
+	if !j.mu.ready {
+		return false
+	}
+	j.turnLocked()
+	return padded <= j.mu.size[j.mu.gen%2]
+}
+
+// beginLocked makes the files, or finds those of an earlier run. If that fails there is no journal until the next start.
+func (j *journal) beginLocked() bool {
+	if j.mu.broken || !j.spaceFor(2*j.firstBytes()) {
+		return false
+	}
+	for i := range j.mu.files {
+		f, err := j.s.fs.OpenReadWrite(j.path(i), true)
+		if err == nil {
+			j.mu.files[i] = f
+			j.mu.size[i], err = f.Size()
+		}
+		if err == nil && j.mu.size[i] < j.firstBytes() {
+			j.mu.size[i], err = j.grow(f, 0, j.firstBytes())
+		}
+		if err != nil {
+			j.breakLocked("make", err)
+			return false
+		}
+		j.mu.size[i] = min(j.mu.size[i]/journalBlock*journalBlock, j.bytesMax)
+	}
+	if err := j.s.fs.SyncDir(j.s.dir); err != nil {
+		j.s.SetOffline(fmt.Errorf("fsync directory %s: %w", j.s.dir, err))
+		return false
+	}
+	j.mu.gen, j.mu.ready = 1, true
+	return true
+}
+
+func (j *journal) firstBytes() int64 { return min(journalFirstBytes, j.bytesMax) }
+
+// spaceFor says whether there is plenty of space for so much more: the data itself comes first.
+func (j *journal) spaceFor(bytes int64) bool {
+	free, err := j.s.fs.FreeBytes(j.s.dir)
+	return err == nil && free-max(j.s.freeBytesMin, 0) > journalSpaceFactor*bytes
+}
+
+func (j *journal) breakLocked(what string, err error) {
+	j.mu.broken = true
+	for i, f := range j.mu.files {
+		if f != nil {
+			_ = f.Close()
+		}
+		j.mu.files[i] = nil
+	}
+	j.s.metrics.BackgroundErrors.Inc()
+	j.s.logger.Warn("no journal until the next start: each pass syncs the segments", "step", what, "error", err)
+}
+
+// grow writes zeros behind what a file has, and returns its size.
+func (j *journal) grow(f disk.File, from, to int64) (int64, error) {
+	zeros := make([]byte, min(to-from, journalRecordMax))
+	for at := from; at < to; {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), to-at)], at)
+		if err != nil {
+			_ = f.Truncate(from) // others need the space
+			return from, err
+		}
+		at += int64(n)
+	}
+	if err := f.Sync(); err != nil {
+		return from, err
+	}
+	return to, nil
+}
+
+// turnLocked begins the next generation in the other file, and a checkpoint of this one.
+func (j *journal) turnLocked() {
+	old := j.mu.content
+	full := j.mu.gen
+	j.mu.gen, j.mu.at, j.mu.ready, j.mu.preparing, j.mu.content = full+1, 0, false, true, journalContent{}
+	go j.prepare(full, old)
+}
+
+// prepare makes a generation dead and its file ready for the next one.
+func (j *journal) prepare(gen uint64, c journalContent) {
+	err := j.checkpoint(c)
+	f, i := j.mu.files[gen%2], gen%2
+	if err == nil {
+		err = eraseJournal(f)
+	}
+	if err != nil {
+		j.s.SetOffline(fmt.Errorf("checkpoint of the journal: %w", err))
+	}
+	j.mu.Lock()
+	size := j.mu.size[i]
+	wanted := min(max(2*j.mu.size[1-i], size), j.bytesMax)
+	j.mu.Unlock()
+	if err == nil && wanted > size && j.spaceFor(wanted-size) {
+		// Without more room the file stays as it is.
+		size, _ = j.grow(f, size, wanted)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mu.size[i] = size
+	j.mu.preparing, j.mu.ready = false, err == nil
+	if err == nil {
+		j.mu.dead = gen
+		c.release()
+	}
+	j.changed.Broadcast()
+}
+
+// containsLocked notes that the generation has a record of the segment.
+func (j *journal) containsLocked(s *segment) {
+	c := &j.mu.content
+	if _, known := c.segments[s]; known {
+		return
+	}
+	if c.segments == nil {
+		c.segments = map[*segment]struct{}{}
+	}
+	c.segments[s] = struct{}{}
+	s.journaled.Add(1)
+	s.log.journaled.Add(1)
+}
+
+func (c *journalContent) release() {
+	for s := range c.segments {
+		s.journaled.Add(-1)
+		s.log.journaled.Add(-1)
+	}
+}
+
+// checkpoint makes the segments of a generation durable by themselves.
+func (j *journal) checkpoint(c journalContent) error {
+	j.s.metrics.JournalCheckpoints.Inc()
+	if len(c.segments) > journalFilesMax {
+		return j.s.syncFS()
+	}
+	for s := range c.segments {
+		known, err := s.syncAlone()
+		if err != nil {
+			return err
+		}
+		if !known {
+			return j.s.syncFS()
+		}
+	}
+	return nil
+}
+
+// syncAlone fsyncs a segment that is the log's still. Not known: its handle would not tell the whole truth.
+func (s *segment) syncAlone() (known bool, err error) {
+	l := s.log
+	l.mu.Lock()
+	if l.mu.segments[l.findLocked(s.base)] != s {
+		l.mu.Unlock()
+		return true, nil // its bytes are nobody's any more
+	}
+	s.acquireLocked()
+	l.mu.Unlock()
+	defer s.release()
+	f, err := s.handle(false)
+	if err != nil || s.closedDirty.Load() {
+		return false, nil
+	}
+	l.store.metrics.Fsyncs.Inc()
+	if err := f.Sync(); err != nil {
+		return false, fmt.Errorf("fsync %s: %w", l.name, err)
+	}
+	return true, nil
+}
+
+// retire returns when no record that was written before will ever be replayed.
+func (j *journal) retire() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	live := j.mu.gen
+	if j.mu.at == 0 && live > 0 {
+		live--
+	}
+	for j.mu.dead < live {
+		if err := j.s.Offline(); err != nil {
+			return err
+		}
+		switch {
+		case j.mu.preparing || j.mu.writing:
+			j.changed.Wait()
+		case j.mu.gen == live:
+			j.turnLocked()
+		}
+	}
+	return nil
+}
+
+// close ends the journal, after the committer. clean says that everything is durable by itself: then nothing is to be
+// replayed.
+func (j *journal) close(clean bool) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.mu.preparing {
+		j.changed.Wait()
+	}
+	var first error
+	for i, f := range j.mu.files {
+		if f == nil {
+			continue
+		}
+		if clean && first == nil {
+			first = eraseJournal(f)
+		}
+		if err := f.Close(); err != nil && first == nil {
+			first = err
+		}
+		j.mu.files[i] = nil
+	}
+	j.mu.broken, j.mu.gen = true, 0
+	return first
+}

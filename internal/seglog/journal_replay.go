@@ -1,0 +1,259 @@
+package seglog
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"ottla/internal/disk"
+)
+
+// A record, all numbers big endian, padded with zeros to journalBlock:
+//
+//	0   uint32  journalMagic
+//	4   uint16  version
+//	6   uint16  0
+//	8   uint32  CRC-32C of what follows, without the padding
+//	12  uint32  size in bytes, without the padding
+//	16  uint64  run: a random number of the process
+//	24  uint64  generation
+//	32  uint64  sequence number, from 0 in each run
+//	40  uint32  ranges
+//	44  ranges: uint16 length and name of the log, int64 base offset of the segment, int64 position, uint32 length and bytes
+const (
+	journalMagic      = 0x4f4c4a31
+	journalVersion    = 1
+	journalHeadBytes  = 44
+	journalRangeBytes = 2 + 8 + 8 + 4
+)
+
+func journalRecordSize(files []dirtyFile) int64 {
+	size := int64(journalHeadBytes)
+	for _, d := range files {
+		size += journalRangeBytes + int64(len(d.log.name)) + d.to - d.from
+	}
+	return size
+}
+
+// encode puts the record of the ranges into buf, whose bytes it reads from the segments. If one cannot be read the pass
+// has to sync the files.
+func (j *journal) encode(files []dirtyFile, size, padded int64, gen, seq uint64) bool {
+	if int64(cap(j.buf)) < padded {
+		j.buf = make([]byte, max(padded, min(2*int64(cap(j.buf)), journalRecordMax)))
+	}
+	j.buf = j.buf[:padded]
+	out := j.buf[:journalHeadBytes]
+	for _, d := range files {
+		out = binary.BigEndian.AppendUint16(out, uint16(len(d.log.name)))
+		out = append(out, d.log.name...)
+		out = binary.BigEndian.AppendUint64(out, uint64(d.base))
+		out = binary.BigEndian.AppendUint64(out, uint64(d.from))
+		out = binary.BigEndian.AppendUint32(out, uint32(d.to-d.from))
+		n := len(out)
+		out = out[:n+int(d.to-d.from)]
+		f, err := d.handle(false)
+		if err != nil || d.closedDirty.Load() || readFull(f, out[n:], d.from) != nil {
+			return false
+		}
+	}
+	clear(j.buf[size:])
+	head := j.buf
+	binary.BigEndian.PutUint32(head, journalMagic)
+	binary.BigEndian.PutUint32(head[4:], journalVersion<<16)
+	binary.BigEndian.PutUint32(head[12:], uint32(size))
+	binary.BigEndian.PutUint64(head[16:], j.run)
+	binary.BigEndian.PutUint64(head[24:], gen)
+	binary.BigEndian.PutUint64(head[32:], seq)
+	binary.BigEndian.PutUint32(head[40:], uint32(len(files)))
+	binary.BigEndian.PutUint32(head[8:], crc32.Checksum(head[12:size], castagnoli))
+	return true
+}
+
+// journalRange says what bytes a segment has at a position.
+type journalRange struct {
+	log      string
+	base     int64
+	position int64
+	data     []byte
+}
+
+type journalRecord struct {
+	run, gen, seq uint64
+	ranges        []journalRange
+}
+
+var errJournalRecord = errors.New("not a record of a journal")
+
+// decodeJournalRecord reads the record that b begins with; its ranges point into b. ErrVersion: a newer program wrote it.
+func decodeJournalRecord(b []byte) (r journalRecord, size int64, err error) {
+	if len(b) < journalHeadBytes || binary.BigEndian.Uint32(b) != journalMagic {
+		return r, 0, errJournalRecord
+	}
+	if v := binary.BigEndian.Uint16(b[4:]); v != journalVersion {
+		return r, 0, fmt.Errorf("%w: journal record version %d, expected %d", ErrVersion, v, journalVersion)
+	}
+	n := int64(binary.BigEndian.Uint32(b[12:]))
+	if n < journalHeadBytes || n > int64(len(b)) || crc32.Checksum(b[12:n], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
+		return r, 0, errJournalRecord
+	}
+	r = journalRecord{run: binary.BigEndian.Uint64(b[16:]), gen: binary.BigEndian.Uint64(b[24:]), seq: binary.BigEndian.Uint64(b[32:])}
+	rest := b[journalHeadBytes:n]
+	for range binary.BigEndian.Uint32(b[40:]) {
+		var one journalRange
+		if one, rest, err = decodeJournalRange(rest); err != nil {
+			return r, 0, err
+		}
+		r.ranges = append(r.ranges, one)
+	}
+	if len(rest) > 0 {
+		return r, 0, errJournalRecord
+	}
+	return r, n, nil
+}
+
+func decodeJournalRange(b []byte) (r journalRange, rest []byte, err error) {
+	if len(b) < journalRangeBytes {
+		return r, nil, errJournalRecord
+	}
+	name := int(binary.BigEndian.Uint16(b))
+	if len(b) < journalRangeBytes+name {
+		return r, nil, errJournalRecord
+	}
+	r.log, b = string(b[2:2+name]), b[2+name:]
+	r.base, r.position = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
+	n := int64(binary.BigEndian.Uint32(b[16:]))
+	b = b[20:]
+	// A name is that of a directory in the data directory, and of nothing above or below.
+	if filepath.Base(r.log) != r.log || r.log == "." || r.log == ".." || r.base < 0 || r.position < 0 || r.position > math.MaxInt32 || n > int64(len(b)) {
+		return r, nil, errJournalRecord
+	}
+	r.data = b[:n]
+	return r, b[n:], nil
+}
+
+// decodeJournal returns the records of a file: those of one generation, up to the first that is not whole.
+func decodeJournal(b []byte) (records []journalRecord, err error) {
+	for at := int64(0); at < int64(len(b)); {
+		r, size, err := decodeJournalRecord(b[at:])
+		if errors.Is(err, ErrVersion) {
+			return nil, err
+		}
+		if err != nil {
+			break
+		}
+		if n := len(records); n > 0 && (r.run != records[0].run || r.gen != records[0].gen || r.seq != records[n-1].seq+1) {
+			break
+		}
+		records = append(records, r)
+		at += (size + journalBlock - 1) / journalBlock * journalBlock
+	}
+	return records, nil
+}
+
+// readJournal returns the records of both files of a data directory, in the order in which they were written.
+func readJournal(fsys disk.FS, dir string) (records []journalRecord, err error) {
+	var files [2][]journalRecord
+	for i := range files {
+		b, err := disk.ReadFile(fsys, journalPath(dir, i), journalBytesMax)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			files[i], err = decodeJournal(b)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", journalPath(dir, i), err)
+		}
+	}
+	slices.SortFunc(files[:], func(a, b []journalRecord) int { return cmp.Compare(generation(a), generation(b)) })
+	return append(files[0], files[1]...), nil
+}
+
+func generation(records []journalRecord) uint64 {
+	if len(records) == 0 {
+		return 0
+	}
+	return records[0].gen
+}
+
+// replay writes what an earlier run has in its journal into the segments again, and erases it. Nothing else uses the data
+// directory yet.
+func (j *journal) replay() error {
+	records, err := readJournal(j.s.fs, j.s.dir)
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	files, bytes := map[string][]journalRange{}, int64(0)
+	for _, r := range records {
+		for _, one := range r.ranges {
+			name := filepath.Join(j.s.dir, one.log, segmentName(one.base, logSuffix))
+			files[name] = append(files[name], one)
+		}
+	}
+	for name, ranges := range files {
+		n, err := writeBack(j.s.fs, name, ranges)
+		if err != nil {
+			return fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
+		}
+		bytes += n
+	}
+	if err := j.s.fs.SyncFS(j.s.dir); err != nil {
+		return fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
+	}
+	j.s.metrics.RecoveredBytes.Add(float64(bytes))
+	j.s.logger.Info("wrote the journal back", "dir", j.s.dir, "records", len(records), "files", len(files), "bytes", bytes)
+	for i := range 2 {
+		if err := eraseJournalFile(j.s.fs, j.path(i)); err != nil {
+			return fmt.Errorf("%w: erase the journal: %w", ErrIO, err)
+		}
+	}
+	return nil
+}
+
+// writeBack writes the ranges of one file. One that is missing has been unlinked.
+func writeBack(fsys disk.FS, name string, ranges []journalRange) (bytes int64, err error) {
+	f, err := fsys.OpenReadWrite(name, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range ranges {
+		if _, err := f.WriteAt(r.data, r.position); err != nil {
+			_ = f.Close()
+			return bytes, err
+		}
+		bytes += int64(len(r.data))
+	}
+	return bytes, f.Close()
+}
+
+// eraseJournal erases the first record of a file durably, and with it all.
+func eraseJournal(f disk.File) error {
+	if _, err := f.WriteAt(make([]byte, journalBlock), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func eraseJournalFile(fsys disk.FS, name string) error {
+	f, err := fsys.OpenReadWrite(name, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := eraseJournal(f); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,295 @@
+package seglog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"testing"
+
+	"ottla/internal/disk"
+)
+
+// journalConfig makes segments so large, and indexes so rare, that nearly every pass goes to the journal.
+func journalConfig() *Config {
+	c := testConfig()
+	c.SegmentBytes, c.IndexIntervalBytes = 100_000, 50_000
+	return c
+}
+
+// TestCrashAtEveryOperationOfTheJournal is TestCrashAtEveryOperation with a journal that turns every few passes.
+func TestCrashAtEveryOperationOfTheJournal(t *testing.T) {
+	kinds := []disk.FaultKind{disk.FaultCrash, disk.FaultError, disk.FaultNoSpace, disk.FaultShortWrite}
+	for i, kind := range kinds {
+		journalCrashLoop(t, uint64(300+i), disk.Fault{Kind: kind})
+	}
+}
+
+func journalCrashLoop(t *testing.T, seed uint64, fault disk.Fault) {
+	t.Helper()
+	crashLoopOf(t, seed, fault, func(fsys disk.FS) (*world, func() error) {
+		w := newWorld(t, fsys, seed, false)
+		w.cfg = journalConfig()
+		return w, func() error {
+			err := w.run(40)
+			if fault.Kind == disk.FaultCrash && err == nil && counterValue(t, w.store.metrics.JournalCheckpoints) == 0 {
+				t.Error("the history has no checkpoint of the journal")
+			}
+			return err
+		}
+	})
+}
+
+// passes appends n small batches, each of which is a pass.
+func passes(t *testing.T, l *Log, n int) {
+	t.Helper()
+	for range n {
+		mustAppend(t, l, mkBatch(t, 1, testEpochTime+l.End(), 20, l.End()))
+	}
+}
+
+// journalOf returns what is in the journal of a disk.
+func journalOf(t *testing.T, fsys disk.FS) []journalRecord {
+	t.Helper()
+	records, err := readJournal(fsys, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+// TestJournalAlone: a power loss takes from the segment all that only the journal has, and the next start writes it back; a clean
+// stop leaves nothing to write back.
+func TestJournalAlone(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	passes(t, l, 1) // names: a pass without a record
+	before := counterValue(t, s.metrics.JournalRecords)
+	passes(t, l, 2)
+	if n := counterValue(t, s.metrics.JournalRecords) - before; n != 2 {
+		t.Fatalf("%v records of 2 passes", n)
+	}
+	lost := mem.CrashClone(0, 1)
+	info, err := lost.Stat("data/t-0/" + segmentName(0, logSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole := l.SizeBytes(); info.Size >= whole {
+		t.Fatalf("the segment has %d bytes of %d without the journal", info.Size, whole)
+	}
+	if n := len(journalOf(t, lost)); n != 2 {
+		t.Fatalf("%d records left", n)
+	}
+	closeStore(t, s)
+	if n := len(journalOf(t, mem)); n != 0 {
+		t.Errorf("%d records after a clean stop", n)
+	}
+
+	again := openStore(t, lost)
+	if got := openLog(t, again, OpenOptions{Config: journalConfig(), Unclean: true}); got.End() != 3 || len(readAll(t, got, 1<<20)) != 3 {
+		t.Errorf("end %d after the journal was written back", got.End())
+	}
+	if n := len(journalOf(t, lost)); n != 0 {
+		t.Errorf("%d records after they were written back", n)
+	}
+	closeStore(t, again)
+}
+
+// TestJournalOfADeletedLog: what is in the journal of a log is never written into another of the same name.
+func TestJournalOfADeletedLog(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	passes(t, l, 3)
+	if l.journaled.Load() == 0 {
+		t.Fatal("nothing is in the journal")
+	}
+	if err := s.DeleteLog("t-0", l); err != nil {
+		t.Fatal(err)
+	}
+	fresh := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	b := mkBatch(t, 1, testEpochTime, 500, 77)
+	mustAppend(t, fresh, b)
+	after := mem.CrashClone(0, 1)
+	closeStore(t, s)
+	again := openStore(t, after)
+	headers := readAll(t, openLog(t, again, OpenOptions{Config: journalConfig(), Unclean: true}), 1<<20)
+	if len(headers) != 1 || headers[0].ProducerID != 77 {
+		t.Errorf("the new log has %v", headers)
+	}
+	closeStore(t, again)
+}
+
+// TestJournalWithoutRoom: what does not fit, or has no room on the disk, is synced as without a journal.
+func TestJournalWithoutRoom(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	passes(t, l, 2)
+	before := counterValue(t, s.metrics.JournalRecords)
+	mustAppend(t, l, mkBatch(t, 1, testEpochTime+2, testJournalBytes, 1))
+	if n := counterValue(t, s.metrics.JournalRecords) - before; n != 0 {
+		t.Errorf("%v records of a batch that is larger than the journal", n)
+	}
+	closeStore(t, s)
+
+	small := disk.NewMem()
+	small.SetCapacity(journalSpaceFactor * 2 * testJournalBytes)
+	s = openStore(t, small)
+	l = openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	passes(t, l, 10)
+	if n := counterValue(t, s.metrics.JournalRecords); n != 0 {
+		t.Errorf("%v records on a disk that is nearly full", n)
+	}
+	closeStore(t, s)
+}
+
+// TestJournalFailedSync: a record that may or may not be durable takes the store offline.
+func TestJournalFailedSync(t *testing.T) {
+	mem := disk.NewMem()
+	faults := disk.NewFaults()
+	s := openStore(t, disk.NewFaulty(mem, faults))
+	l := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
+	passes(t, l, 2)
+	faults.Add(disk.Fault{Ops: disk.OpSync, Path: "journal-", Kind: disk.FaultError})
+	_, tk, err := l.Append(mkBatch(t, 1, testEpochTime+2, 20, 2), AppendOptions{Wait: true, Now: now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-tk.Done()
+	if !errors.Is(tk.Err(), ErrOffline) || s.Offline() == nil {
+		t.Errorf("ticket: %v, store: %v", tk.Err(), s.Offline())
+	}
+	if err := s.Close(); !errors.Is(err, ErrOffline) {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// TestDecodeJournal: records count up to the first that does not follow.
+func TestDecodeJournal(t *testing.T) {
+	record := func(run, gen, seq uint64, data string) []byte {
+		l := &Log{name: "orders-7"}
+		mem := disk.NewMem()
+		f, _ := mem.Create("x")
+		_, _ = f.WriteAt([]byte(data), 0)
+		seg := newSegment(l, 40, int64(len(data)), true)
+		seg.open.file = f
+		j := &journal{run: run}
+		files := []dirtyFile{{segment: seg, from: 0, to: int64(len(data))}}
+		if !j.encode(files, journalRecordSize(files), journalBlock, gen, seq) {
+			t.Fatal("not encoded")
+		}
+		return bytes.Clone(j.buf)
+	}
+	torn := record(1, 3, 8, "lost")
+	torn[60] ^= 1
+	for name, c := range map[string]struct {
+		then []byte
+		want int
+	}{
+		"followed":         {record(1, 3, 8, "second"), 2},
+		"torn":             {torn, 1},
+		"erased":           {make([]byte, journalBlock), 1},
+		"a gap":            {record(1, 3, 9, "third"), 1},
+		"older generation": {record(1, 1, 8, "old"), 1},
+		"another run":      {record(2, 3, 8, "foreign"), 1},
+		"cut":              {record(1, 3, 8, "second")[:50], 1},
+	} {
+		records, err := decodeJournal(append(record(1, 3, 7, "first"), c.then...))
+		if err != nil || len(records) != c.want {
+			t.Errorf("%s: %d records, %v; expected %d", name, len(records), err, c.want)
+		}
+		if r := records[0].ranges; len(r) != 1 || r[0].log != "orders-7" || r[0].base != 40 || r[0].position != 0 || string(r[0].data) != "first" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	newer := record(1, 3, 7, "first")
+	newer[5]++
+	if _, err := decodeJournal(newer); !errors.Is(err, ErrVersion) {
+		t.Errorf("of a newer version: %v", err)
+	}
+}
+
+// sealJournalRecord makes the beginning of b a record whose size and checksum are right.
+func sealJournalRecord(b []byte) []byte {
+	b = append(bytes.Clone(b), make([]byte, journalHeadBytes)...)
+	binary.BigEndian.PutUint32(b, journalMagic)
+	binary.BigEndian.PutUint32(b[4:], journalVersion<<16)
+	binary.BigEndian.PutUint32(b[12:], uint32(len(b)))
+	binary.BigEndian.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
+	return b
+}
+
+func FuzzDecodeJournal(f *testing.F) {
+	f.Add([]byte{}, false)
+	f.Add([]byte("\x4f\x4c\x4a\x31\x00\x01"), true)
+	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
+		if sealed { // else no input gets behind the checksum
+			b = sealJournalRecord(b)
+		}
+		records, err := decodeJournal(b)
+		if err != nil && !errors.Is(err, ErrVersion) {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			for _, one := range r.ranges {
+				if one.log == "" || one.log == ".." || bytes.ContainsRune([]byte(one.log), '/') || one.base < 0 || one.position < 0 {
+					t.Fatalf("%+v", one)
+				}
+			}
+		}
+	})
+}
+
+// TestJournalUnderLoad: several logs, appended to and deleted at the same time, with checkpoints all the while.
+func TestJournalUnderLoad(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	const logs, rounds = 4, 70
+	done := make(chan error, logs)
+	for i := range logs {
+		go func() { done <- churnLog(t, s, fmt.Sprintf("t-%d", i), rounds) }()
+	}
+	for range logs {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if counterValue(t, s.metrics.JournalCheckpoints) == 0 {
+		t.Error("no checkpoint")
+	}
+	lost := mem.CrashClone(0, 3)
+	closeStore(t, s)
+	again := openStore(t, lost)
+	for i := range logs {
+		l := openLog(t, again, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: journalConfig(), Unclean: true})
+		if n := len(readAll(t, l, 1<<20)); n != rounds%20 {
+			t.Errorf("log %d has %d batches, expected %d", i, n, rounds%20)
+		}
+	}
+	closeStore(t, again)
+}
+
+// churnLog appends and waits, round by round, and deletes the log every twentieth time; the last one is not deleted.
+func churnLog(t *testing.T, s *Store, name string, rounds int) error {
+	o := OpenOptions{Name: name, Config: journalConfig(), Unclean: true}
+	l, err := s.OpenLog(o)
+	rng := rand.New(rand.NewPCG(1, uint64(len(name))))
+	for i := 0; i <= rounds && err == nil; i++ {
+		if i%20 == 0 && i > 0 {
+			if err = s.DeleteLog(name, l); err == nil {
+				l, err = s.OpenLog(o)
+			}
+			continue
+		}
+		var tk Ticket
+		if _, tk, err = l.Append(mkBatch(t, 1, testEpochTime+l.End(), rng.IntN(80), l.End()), AppendOptions{Wait: true, Now: now()}); err == nil {
+			<-tk.Done()
+			err = tk.Err()
+		}
+	}
+	return err
+}
