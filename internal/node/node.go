@@ -208,7 +208,7 @@ func (n *Node) openProducers() error {
 	var err error
 	n.logs, err = seglog.OpenStore(seglog.Options{
 		FS: n.fs, Dir: n.dir, OpenFilesMax: openFilesMax(n.config),
-		FreeBytesMin: freeBytesMin(n.config), Metrics: n.metrics.Log, Logger: n.logger,
+		FreeBytesMin: freeBytesMin(n.config), JournalBytes: journalBytes(n.config), Metrics: n.metrics.Log, Logger: n.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.dir, err)

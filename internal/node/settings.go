@@ -101,6 +101,14 @@ func segmentFilesMax(limit, connections int64) int {
 	return int(min(n, seglog.OpenFilesMaxDefault))
 }
 
+// journalBytes is the size of each of the journal's two files; below zero there is none.
+func journalBytes(c *config.Config) int64 {
+	if n := c.Int("log.journal.bytes"); n > 0 {
+		return max(n/2, 1)
+	}
+	return -1
+}
+
 // freeBytesMin translates "no minimum", which the log writes as a negative number.
 func freeBytesMin(c *config.Config) int64 {
 	if n := c.Int("log.free.disk.min.bytes"); n > 0 {
