@@ -108,6 +108,11 @@ func (c *check) all(ctx context.Context) error {
 	if !c.report.Clean {
 		c.note("the last run did not stop cleanly: what lies behind the checkpoints is recovered by the next start")
 	}
+	if n, err := seglog.JournalRecords(c.fs, c.dir); err != nil {
+		c.problem(checkProblem{Where: c.dir, Text: err.Error()})
+	} else if n > 0 {
+		c.note("the journal has %d records that the next start writes into the partitions; until then their ends may be missing there", n)
+	}
 	if c.view.TornBytes > 0 {
 		c.note("the catalog ends in %d bytes of an unfinished step: the next start cuts them off", c.view.TornBytes)
 	}

@@ -22,7 +22,7 @@ const textBytesMax = 1 << 20
 func newDump(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "dump FILE", Short: "Print any file of a data directory", Args: wantArgs(1, 1, "one file"),
-		Long: `Print any file of a data directory: the catalog (catalog.log), the files of a partition (.log, .index,
+		Long: `Print any file of a data directory: the catalog (catalog.log), the journal (journal-0.log, journal-1.log), the files of a partition (.log, .index,
 .timeindex, leader-epoch-checkpoint, partition.metadata, log-start-offset), meta.properties, the marker of a
 clean stop, and, only while the broker is not running, the store of producer entries (the directory "producers")
 and that of groups (the directory "groups"). Records of __consumer_offsets are printed in words.`,

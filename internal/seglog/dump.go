@@ -36,6 +36,9 @@ func (p *printer) f(format string, args ...any) {
 
 func dumpFile(fsys disk.FS, name string, out *printer) error {
 	file := filepath.Base(name)
+	if file == journalName(0) || file == journalName(1) {
+		return dumpJournal(fsys, name, out)
+	}
 	if base, ok := segmentBase(file, logSuffix); ok {
 		return dumpLog(fsys, name, base, out)
 	}
@@ -52,6 +55,27 @@ func dumpFile(fsys disk.FS, name string, out *printer) error {
 		})
 	}
 	return dumpText(fsys, name, file, out)
+}
+
+// dumpJournal prints the records that a start would write back, a line for each range.
+func dumpJournal(fsys disk.FS, name string, out *printer) error {
+	b, err := disk.ReadFile(fsys, name, journalBytesMax)
+	if err != nil {
+		return err
+	}
+	records, err := decodeJournal(b)
+	if err != nil {
+		out.f("%v\n", err)
+		return nil
+	}
+	for _, r := range records {
+		for _, one := range r.ranges {
+			out.f("run: %016x generation: %d sequence: %d log: %s segment: %d position: %d bytes: %d\n",
+				r.run, r.gen, r.seq, one.log, one.base, one.position, len(one.data))
+		}
+	}
+	out.f("%d records\n", len(records))
+	return nil
 }
 
 func dumpText(fsys disk.FS, name, file string, out *printer) error {

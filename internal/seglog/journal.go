@@ -96,9 +96,9 @@ func newJournal(s *Store, bytesMax int64) *journal {
 
 func (j *journal) path(i int) string { return journalPath(j.s.dir, i) }
 
-func journalPath(dir string, i int) string {
-	return filepath.Join(dir, fmt.Sprintf("journal-%d.log", i))
-}
+func journalName(i int) string { return fmt.Sprintf("journal-%d.log", i) }
+
+func journalPath(dir string, i int) string { return filepath.Join(dir, journalName(i)) }
 
 // write makes the ranges durable with a record. Not done: the pass has to sync the files. An error is final.
 func (j *journal) write(files []dirtyFile) (done bool, err error) {

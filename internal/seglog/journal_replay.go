@@ -175,6 +175,13 @@ func readJournal(fsys disk.FS, dir string) (records []journalRecord, err error) 
 	return append(files[0], files[1]...), nil
 }
 
+// JournalRecords is how many records the next start of a data directory will write into the segments, before anything else. The
+// directory must not be in use. The error wraps ErrVersion where a newer program has written them.
+func JournalRecords(fsys disk.FS, dir string) (int, error) {
+	records, err := readJournal(fsys, dir)
+	return len(records), err
+}
+
 func generation(records []journalRecord) uint64 {
 	if len(records) == 0 {
 		return 0

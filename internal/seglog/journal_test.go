@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"regexp"
 	"testing"
 
 	"ottla/internal/disk"
@@ -83,9 +84,13 @@ func TestJournalAlone(t *testing.T) {
 	if n := len(journalOf(t, lost)); n != 2 {
 		t.Fatalf("%d records left", n)
 	}
+	var out bytes.Buffer
+	if err := DumpFile(lost, journalPath("data", 1), &out); err != nil || !regexp.MustCompile(`(?s)^run: .*log: t-0 segment: 0 position: \d+ bytes: \d+\n.*\n2 records\n$`).Match(out.Bytes()) {
+		t.Errorf("dump: %v\n%s", err, out.String())
+	}
 	closeStore(t, s)
-	if n := len(journalOf(t, mem)); n != 0 {
-		t.Errorf("%d records after a clean stop", n)
+	if n, err := JournalRecords(mem, "data"); n != 0 || err != nil {
+		t.Errorf("%d records after a clean stop, %v", n, err)
 	}
 
 	again := openStore(t, lost)
