@@ -93,6 +93,17 @@ type Writebacker interface {
 	StartWriteback(length int64) error
 }
 
+// DirectAlignment is what addresses, offsets and lengths of direct writes are multiples of, in bytes.
+const DirectAlignment = 4096
+
+// DirectOpener is an FS that may write past the page cache.
+type DirectOpener interface {
+	// OpenDirect opens a file that exists for writes that are durable when they return, if their blocks were written before:
+	// see DirectAlignment. Errors satisfy errors.Is with errors.ErrUnsupported, or syscall.EINVAL as that of the first
+	// write, where the file system cannot.
+	OpenDirect(name string) (File, error)
+}
+
 // NoHandleLeft says of the error of an open that the process, or the system, has too many files open: closing one helps.
 func NoHandleLeft(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)

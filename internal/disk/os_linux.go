@@ -18,6 +18,11 @@ func syncFS(d *os.File) error {
 	return control(d, func(fd int) error { return retryInterrupted(func() error { return unix.Syncfs(fd) }) })
 }
 
+// OpenDirect implements DirectOpener.
+func (*osFS) OpenDirect(name string) (File, error) {
+	return openOS(name, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC)
+}
+
 // StartWriteback implements Writebacker.
 func (f osFile) StartWriteback(length int64) error {
 	return control(f.File, func(fd int) error {

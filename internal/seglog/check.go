@@ -369,7 +369,8 @@ func repairSwaps(fsys disk.FS, dir string, problems []Problem) (swapped bool, er
 }
 
 func repairIndexes(fsys disk.FS, dir string, bases map[int64]bool) error {
-	s := &Store{fs: fsys, metrics: metrics.New().Log, logger: slog.New(slog.DiscardHandler)}
+	s := &Store{metrics: metrics.New().Log, logger: slog.New(slog.DiscardHandler)}
+	s.fs = storeFS{fsys, s}
 	s.files = &fileCache{max: 2, onCount: func(int) {}}
 	l := &Log{store: s, name: filepath.Base(dir), dir: dir}
 	l.cfg.Store(DefaultConfig())

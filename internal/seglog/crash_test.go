@@ -47,6 +47,7 @@ type world struct {
 	next  int64 // next id
 	// closed says that a clean stop or the open after it failed.
 	closed bool
+	turns  uint64 // of the journals of the stores that were closed
 }
 
 func crashConfig(pageCache bool) *Config {
@@ -250,6 +251,7 @@ func (w *world) retain() error {
 
 func (w *world) reopen() error {
 	w.closed = true
+	w.turns += turns(w.store)
 	if err := w.store.Close(); err != nil {
 		return err
 	}

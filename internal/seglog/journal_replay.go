@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"unsafe"
 
 	"ottla/internal/disk"
 )
@@ -41,11 +42,18 @@ func journalRecordSize(files []dirtyFile) int64 {
 	return size
 }
 
+// alignedBytes returns bytes whose address is a multiple of disk.DirectAlignment.
+func alignedBytes(n int64) []byte {
+	b := make([]byte, n+disk.DirectAlignment)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (disk.DirectAlignment - 1) // what the heap holds is not moved
+	return b[skip : int64(skip)+n : int64(skip)+n]
+}
+
 // encode puts the record of the ranges into buf, whose bytes it reads from the segments. If one cannot be read the pass
 // has to sync the files.
 func (j *journal) encode(files []dirtyFile, size, padded int64, gen, seq uint64) bool {
 	if int64(cap(j.buf)) < padded {
-		j.buf = make([]byte, max(padded, min(2*int64(cap(j.buf)), journalRecordMax)))
+		j.buf = alignedBytes(max(padded, min(2*int64(cap(j.buf)), journalRecordMax)))
 	}
 	j.buf = j.buf[:padded]
 	out := j.buf[:journalHeadBytes]

@@ -35,6 +35,15 @@ func (y storeFS) Create(name string) (disk.File, error) {
 	return giveWay(y, func() (disk.File, error) { return y.FS.Create(name) })
 }
 
+// OpenDirect implements disk.DirectOpener.
+func (y storeFS) OpenDirect(name string) (disk.File, error) {
+	d, ok := y.FS.(disk.DirectOpener)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return giveWay(y, func() (disk.File, error) { return d.OpenDirect(name) })
+}
+
 func (y storeFS) List(dir string) ([]string, error) {
 	return giveWay(y, func() ([]string, error) { return y.FS.List(dir) })
 }

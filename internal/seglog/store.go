@@ -30,7 +30,7 @@ var stoppedRound = func() *round {
 // Store is one data directory: its logs, the committer that makes them durable, the open files that they share, and
 // the janitor that unlinks what is gone.
 type Store struct {
-	fs           disk.FS
+	fs           storeFS
 	dir          string
 	freeBytesMin int64
 	metrics      *metrics.Log
