@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,10 +109,8 @@ func (c *check) all(ctx context.Context) error {
 	if !c.report.Clean {
 		c.note("the last run did not stop cleanly: what lies behind the checkpoints is recovered by the next start")
 	}
-	if n, err := seglog.JournalRecords(c.fs, c.dir); err != nil {
-		c.problem(checkProblem{Where: c.dir, Text: err.Error()})
-	} else if n > 0 {
-		c.note("the journal has %d records that the next start writes into the partitions; until then their ends may be missing there", n)
+	if err := c.journal(); err != nil {
+		return err
 	}
 	if c.view.TornBytes > 0 {
 		c.note("the catalog ends in %d bytes of an unfinished step: the next start cuts them off", c.view.TornBytes)
@@ -143,6 +142,25 @@ func (c *check) all(ctx context.Context) error {
 		return err
 	}
 	return c.groups(ctx)
+}
+
+// journal tells what the next start will write into the partitions, or writes it.
+func (c *check) journal() error {
+	n, err := seglog.JournalRecords(c.fs, c.dir)
+	switch {
+	case errors.Is(err, seglog.ErrVersion), errors.Is(err, seglog.ErrCorrupt):
+		c.problem(checkProblem{Where: c.dir, Text: err.Error()})
+	case err != nil:
+		return err
+	case n > 0 && c.repair:
+		_, bytes, err := seglog.WriteJournalBack(c.fs, c.dir, slog.New(slog.DiscardHandler))
+		c.note("%d records of the journal, %d bytes, were written into the partitions", n, bytes)
+		return err
+	case n > 0:
+		c.note("the journal has %d records that the next start writes into the partitions, as --repair does; until then the ends of segments may be missing, "+
+			"and what is said of segments, indexes and checkpoints below may come of that alone", n)
+	}
+	return nil
 }
 
 func (c *check) note(format string, args ...any) {

@@ -101,8 +101,8 @@ func (l *Log) swap(c *cleanedSegment) error {
 	if err != nil {
 		return err
 	}
-	if err := l.retireJournal(); err != nil {
-		return err
+	if err := l.store.journal.retire(l.name); err != nil {
+		return err // no record may speak of the old segment: its name becomes that of the new one
 	}
 	fsys, base := l.store.fs, c.old[0].base
 	swapPath := l.path(swapName(base, end))

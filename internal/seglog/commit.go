@@ -175,7 +175,8 @@ func (c *committer) prepare(now time.Time, last bool) {
 		t := target{log: l, end: l.endLocked(), sync: last || l.syncDueLocked(now)}
 		due := l.mu.due
 		if t.sync {
-			p.late = p.late || l.config().pageCache()
+			cfg := l.config()
+			p.late = p.late || cfg.pageCache() || cfg.lazyDelay() > lazyCommitMax || l.mu.committed.Offset > l.mu.durable.Offset
 			l.collectLocked(p)
 		}
 		dirty := t.sync && l.mu.epochDirty
@@ -313,8 +314,8 @@ func (c *committer) sync() error {
 	return err
 }
 
-// journaled makes the plan durable by a record of the journal, if that can be had. What a page-cache log wrote long ago is
-// not read back for it: a failed write-back of it would not be noticed.
+// journaled makes the plan durable by a record of the journal, if that can be had. What was written long ago, as by a page-cache
+// log, is not read back for it: a failed write-back of it would not be noticed.
 func (c *committer) journaled() (done bool, err error) {
 	p := &c.plan
 	if c.s.journal.bytesMax <= 0 || p.late || len(p.indexes)+len(p.epochs)+len(p.dirs) > 0 {

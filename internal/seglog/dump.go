@@ -63,7 +63,7 @@ func dumpJournal(fsys disk.FS, name string, out *printer) error {
 	if err != nil {
 		return err
 	}
-	records, err := decodeJournal(b)
+	records, damaged, err := decodeJournal(b)
 	if err != nil {
 		out.f("%v\n", err)
 		return nil
@@ -75,6 +75,9 @@ func dumpJournal(fsys disk.FS, name string, out *printer) error {
 		}
 	}
 	out.f("%d records\n", len(records))
+	if damaged {
+		out.f("damaged records follow\n")
+	}
 	return nil
 }
 

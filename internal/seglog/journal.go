@@ -65,24 +65,20 @@ type journal struct {
 	mu struct {
 		sync.Mutex
 		files     [2]disk.File
-		size      [2]int64 // what is written in each, zeros included, and synced
-		gen       uint64   // the generation that is written, in files[gen%2]; 0: none yet
-		dead      uint64   // generations up to this one will never be replayed
-		at        int64    // where its next record goes
-		seq       uint64   // of the next record
-		ready     bool     // the other file may take the next generation
-		preparing bool     // it is being made so
-		writing   bool     // a record is being written
-		broken    bool     // the files cannot be made
-		content   journalContent
+		size      [2]int64              // what is written in each, zeros included, and synced
+		gen       uint64                // the generation that is written, in files[gen%2]; 0: none yet
+		dead      uint64                // generations up to this one will never be replayed
+		at        int64                 // where its next record goes
+		seq       uint64                // of the next record
+		ready     bool                  // the other file may take the next generation
+		preparing bool                  // it is being made so
+		writing   bool                  // a record is being written
+		broken    bool                  // the files cannot be made
+		content   map[*segment]struct{} // what the generation has records of
+		live      map[string]int        // segments of each log in generations that are not dead
+		warned    bool                  // a record could not be written
 	}
 	changed sync.Cond // of mu: preparing or writing has ended
-}
-
-// journalContent are the segments that a generation has records of. all says that it has too many to name.
-type journalContent struct {
-	segments map[*segment]struct{}
-	all      bool
 }
 
 func newJournal(s *Store, bytesMax int64) *journal {
@@ -91,6 +87,7 @@ func newJournal(s *Store, bytesMax int64) *journal {
 		j.bytesMax = min(max(bytesMax, journalBytesMin), journalBytesMax) / journalBlock * journalBlock
 	}
 	j.changed.L = &j.mu
+	j.mu.live = map[string]int{}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	j.run = binary.BigEndian.Uint64(b[:])
@@ -120,6 +117,12 @@ func (j *journal) write(files []dirtyFile) (done bool, err error) {
 	}
 	done = j.encode(files, size, padded, gen, seq)
 	if done {
+		// Before it is written: one whose write fails may be whole all the same.
+		j.mu.Lock()
+		for _, d := range files {
+			j.containsLocked(d.segment)
+		}
+		j.mu.Unlock()
 		done, err = j.store(f, &j.direct[gen%2], at)
 	}
 	j.mu.Lock()
@@ -128,9 +131,10 @@ func (j *journal) write(files []dirtyFile) (done bool, err error) {
 	if done {
 		j.mu.at += padded
 		j.mu.seq++
-		for _, d := range files {
-			j.containsLocked(d.segment)
-		}
+	} else if !j.mu.warned {
+		j.mu.warned = true
+		j.s.metrics.BackgroundErrors.Inc()
+		j.s.logger.Warn("a record of the journal could not be made: such passes sync the segments", "dir", j.s.dir)
 	}
 	j.changed.Broadcast()
 	return done, err
@@ -224,10 +228,12 @@ func (j *journal) spaceFor(bytes int64) bool {
 func (j *journal) breakLocked(what string, err error) {
 	j.mu.broken = true
 	for i, f := range j.mu.files {
-		if f != nil {
-			_ = f.Close()
+		for _, f := range []disk.File{f, j.direct[i]} {
+			if f != nil {
+				_ = f.Close()
+			}
 		}
-		j.mu.files[i] = nil
+		j.mu.files[i], j.direct[i] = nil, nil
 	}
 	j.s.metrics.BackgroundErrors.Inc()
 	j.s.logger.Warn("no journal until the next start: each pass syncs the segments", "step", what, "error", err)
@@ -254,13 +260,13 @@ func (j *journal) grow(f disk.File, from, to int64) (int64, error) {
 func (j *journal) turnLocked() {
 	old := j.mu.content
 	full := j.mu.gen
-	j.mu.gen, j.mu.at, j.mu.ready, j.mu.preparing, j.mu.content = full+1, 0, false, true, journalContent{}
+	j.mu.gen, j.mu.at, j.mu.ready, j.mu.preparing, j.mu.content = full+1, 0, false, true, nil
 	go j.prepare(full, old)
 }
 
 // prepare makes a generation dead and its file ready for the next one.
-func (j *journal) prepare(gen uint64, c journalContent) {
-	err := j.checkpoint(c)
+func (j *journal) prepare(gen uint64, content map[*segment]struct{}) {
+	err := j.checkpoint(content)
 	f, i := j.mu.files[gen%2], gen%2
 	if err == nil {
 		err = eraseJournal(f)
@@ -269,52 +275,62 @@ func (j *journal) prepare(gen uint64, c journalContent) {
 		j.s.SetOffline(fmt.Errorf("checkpoint of the journal: %w", err))
 	}
 	j.mu.Lock()
-	size := j.mu.size[i]
-	wanted := min(max(2*j.mu.size[1-i], size), j.bytesMax)
-	j.mu.Unlock()
-	if err == nil && wanted > size && j.spaceFor(wanted-size) {
-		// Without more room the file stays as it is.
-		size, _ = j.grow(f, size, wanted)
-	}
-	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.mu.size[i] = size
-	j.mu.preparing, j.mu.ready = false, err == nil
 	if err == nil {
-		j.mu.dead = gen
-		c.release()
+		j.deadLocked(gen, content)
+		j.growLocked(f, int(i))
+	}
+	j.mu.preparing, j.mu.ready = false, err == nil
+	j.changed.Broadcast()
+}
+
+func (j *journal) deadLocked(gen uint64, content map[*segment]struct{}) {
+	j.mu.dead = gen
+	for s := range content {
+		s.journaled.Add(-1)
+		if j.mu.live[s.log.name]--; j.mu.live[s.log.name] == 0 {
+			delete(j.mu.live, s.log.name)
+		}
 	}
 	j.changed.Broadcast()
 }
 
-// containsLocked notes that the generation has a record of the segment.
-func (j *journal) containsLocked(s *segment) {
-	c := &j.mu.content
-	if _, known := c.segments[s]; known {
+// growLocked gives the file that is being prepared twice the size of the other one. Without more room it stays as it is. The
+// lock is not held while it writes.
+func (j *journal) growLocked(f disk.File, i int) {
+	size := j.mu.size[i]
+	wanted := min(max(2*j.mu.size[1-i], size), j.bytesMax)
+	if wanted <= size {
 		return
 	}
-	if c.segments == nil {
-		c.segments = map[*segment]struct{}{}
+	j.mu.Unlock()
+	if j.spaceFor(wanted - size) {
+		size, _ = j.grow(f, size, wanted)
 	}
-	c.segments[s] = struct{}{}
-	s.journaled.Add(1)
-	s.log.journaled.Add(1)
+	j.mu.Lock()
+	j.mu.size[i] = size
 }
 
-func (c *journalContent) release() {
-	for s := range c.segments {
-		s.journaled.Add(-1)
-		s.log.journaled.Add(-1)
+// containsLocked notes that the generation has a record of the segment.
+func (j *journal) containsLocked(s *segment) {
+	if _, known := j.mu.content[s]; known {
+		return
 	}
+	if j.mu.content == nil {
+		j.mu.content = map[*segment]struct{}{}
+	}
+	j.mu.content[s] = struct{}{}
+	s.journaled.Add(1)
+	j.mu.live[s.log.name]++
 }
 
 // checkpoint makes the segments of a generation durable by themselves.
-func (j *journal) checkpoint(c journalContent) error {
+func (j *journal) checkpoint(content map[*segment]struct{}) error {
 	j.s.metrics.JournalCheckpoints.Inc()
-	if len(c.segments) > journalFilesMax {
+	if len(content) > journalFilesMax {
 		return j.s.syncFS()
 	}
-	for s := range c.segments {
+	for s := range content {
 		known, err := s.syncAlone()
 		if err != nil {
 			return err
@@ -348,15 +364,18 @@ func (s *segment) syncAlone() (known bool, err error) {
 	return true, nil
 }
 
-// retire returns when no record that was written before will ever be replayed.
-func (j *journal) retire() error {
+// retire returns when no record of the log of that name, by whatever Log it was written, will ever be replayed.
+func (j *journal) retire(name string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.mu.live[name] == 0 {
+		return nil
+	}
 	live := j.mu.gen
-	if j.mu.at == 0 && live > 0 {
+	if len(j.mu.content) == 0 {
 		live--
 	}
-	for j.mu.dead < live {
+	for j.mu.dead < live && j.mu.gen > 0 {
 		if err := j.s.Offline(); err != nil {
 			return err
 		}

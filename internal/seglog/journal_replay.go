@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"log/slog"
 	"math"
 	"path/filepath"
 	"slices"
@@ -145,49 +146,105 @@ func decodeJournalRange(b []byte) (r journalRange, rest []byte, err error) {
 	return r, b[n:], nil
 }
 
-// decodeJournal returns the records of a file: those of one generation, up to the first that is not whole.
-func decodeJournal(b []byte) (records []journalRecord, err error) {
+// decodeJournal returns the records of a file: those of one generation, up to the first that is not whole. Behind them is what
+// older generations have left, and that may be anything, a client's bytes too: another version counts at the beginning alone.
+// damaged says that a later record of the same generation is whole.
+func decodeJournal(b []byte) (records []journalRecord, damaged bool, err error) {
+	ended := false
 	for at := int64(0); at < int64(len(b)); {
 		r, size, err := decodeJournalRecord(b[at:])
-		if errors.Is(err, ErrVersion) {
-			return nil, err
+		if at == 0 && err != nil {
+			if errors.Is(err, ErrVersion) {
+				return nil, false, err
+			}
+			return nil, false, nil
 		}
-		if err != nil {
-			break
+		n := len(records)
+		if err != nil || n > 0 && (r.run != records[0].run || r.gen != records[0].gen || r.seq <= records[n-1].seq) {
+			ended = true
+			at += journalBlock
+			continue
 		}
-		if n := len(records); n > 0 && (r.run != records[0].run || r.gen != records[0].gen || r.seq != records[n-1].seq+1) {
-			break
+		if ended || n > 0 && r.seq != records[n-1].seq+1 {
+			return records, true, nil
 		}
 		records = append(records, r)
 		at += (size + journalBlock - 1) / journalBlock * journalBlock
 	}
-	return records, nil
+	return records, false, nil
 }
 
-// readJournal returns the records of both files of a data directory, in the order in which they were written.
-func readJournal(fsys disk.FS, dir string) (records []journalRecord, err error) {
+// readJournal returns the records of both files of a data directory, in the order in which they were written, and whether records
+// are damaged that have followed them.
+func readJournal(fsys disk.FS, dir string) (records []journalRecord, damaged bool, err error) {
 	var files [2][]journalRecord
 	for i := range files {
 		b, err := disk.ReadFile(fsys, journalPath(dir, i), journalBytesMax)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		bad := false
 		if err == nil {
-			files[i], err = decodeJournal(b)
+			files[i], bad, err = decodeJournal(b)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", journalPath(dir, i), err)
+			return nil, false, fmt.Errorf("%s: %w", journalPath(dir, i), err)
 		}
+		damaged = damaged || bad
+	}
+	if a, b := files[0], files[1]; len(a) > 0 && len(b) > 0 && a[0].run != b[0].run {
+		// Every start erases both before it writes one: somebody has put a file back. What the older one says may be wrong by now.
+		return nil, false, fmt.Errorf("%w: %s and %s are of two runs", ErrCorrupt, journalPath(dir, 0), journalPath(dir, 1))
 	}
 	slices.SortFunc(files[:], func(a, b []journalRecord) int { return cmp.Compare(generation(a), generation(b)) })
-	return append(files[0], files[1]...), nil
+	return append(files[0], files[1]...), damaged, nil
 }
 
 // JournalRecords is how many records the next start of a data directory will write into the segments, before anything else. The
-// directory must not be in use. The error wraps ErrVersion where a newer program has written them.
+// directory must not be in use. The error wraps ErrVersion where a newer program has written them, ErrCorrupt where they cannot be
+// believed.
 func JournalRecords(fsys disk.FS, dir string) (int, error) {
-	records, err := readJournal(fsys, dir)
+	records, _, err := readJournal(fsys, dir)
 	return len(records), err
+}
+
+// WriteJournalBack writes what an earlier run has in its journal into the segments again, makes that durable, and erases the
+// journal, as a start does. Nothing else may use the data directory. It returns how many records that were.
+func WriteJournalBack(fsys disk.FS, dir string, logger *slog.Logger) (records int, bytes int64, err error) {
+	all, damaged, err := readJournal(fsys, dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	if damaged {
+		logger.Error("the journal is damaged: records of it that were acknowledged are lost", "dir", dir, "records_left", len(all))
+	}
+	files := map[string][]journalRange{}
+	for _, r := range all {
+		for _, one := range r.ranges {
+			name := filepath.Join(dir, one.log, segmentName(one.base, logSuffix))
+			files[name] = append(files[name], one)
+		}
+	}
+	for name, ranges := range files {
+		n, err := writeBack(fsys, name, ranges, logger)
+		if err != nil {
+			return 0, 0, fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
+		}
+		bytes += n
+	}
+	if len(all) > 0 {
+		if err := fsys.SyncFS(dir); err != nil {
+			return 0, 0, fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
+		}
+		logger.Info("wrote the journal back", "dir", dir, "records", len(all), "files", len(files), "bytes", bytes)
+	}
+	// Also where no record is seen: an erasure that a kill has interrupted may not be durable.
+	for i := range 2 {
+		if err := eraseJournalFile(fsys, journalPath(dir, i)); err != nil {
+			return 0, 0, fmt.Errorf("%w: erase the journal: %w", ErrIO, err)
+		}
+	}
+	return len(all), bytes, nil
 }
 
 func generation(records []journalRecord) uint64 {
@@ -197,42 +254,16 @@ func generation(records []journalRecord) uint64 {
 	return records[0].gen
 }
 
-// replay writes what an earlier run has in its journal into the segments again, and erases it. Nothing else uses the data
-// directory yet.
+// replay writes back what an earlier run has left. Nothing else uses the data directory yet.
 func (j *journal) replay() error {
-	records, err := readJournal(j.s.fs, j.s.dir)
-	if err != nil || len(records) == 0 {
-		return err
-	}
-	files, bytes := map[string][]journalRange{}, int64(0)
-	for _, r := range records {
-		for _, one := range r.ranges {
-			name := filepath.Join(j.s.dir, one.log, segmentName(one.base, logSuffix))
-			files[name] = append(files[name], one)
-		}
-	}
-	for name, ranges := range files {
-		n, err := writeBack(j.s.fs, name, ranges)
-		if err != nil {
-			return fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
-		}
-		bytes += n
-	}
-	if err := j.s.fs.SyncFS(j.s.dir); err != nil {
-		return fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
-	}
+	_, bytes, err := WriteJournalBack(j.s.fs, j.s.dir, j.s.logger)
 	j.s.metrics.RecoveredBytes.Add(float64(bytes))
-	j.s.logger.Info("wrote the journal back", "dir", j.s.dir, "records", len(records), "files", len(files), "bytes", bytes)
-	for i := range 2 {
-		if err := eraseJournalFile(j.s.fs, j.path(i)); err != nil {
-			return fmt.Errorf("%w: erase the journal: %w", ErrIO, err)
-		}
-	}
-	return nil
+	return err
 }
 
-// writeBack writes the ranges of one file. One that is missing has been unlinked.
-func writeBack(fsys disk.FS, name string, ranges []journalRange) (bytes int64, err error) {
+// writeBack writes the ranges of one segment. One that is missing has been unlinked. The indexes of a closed segment that it makes
+// longer may have been made from less: they go, and are made again at need.
+func writeBack(fsys disk.FS, name string, ranges []journalRange, logger *slog.Logger) (bytes int64, err error) {
 	f, err := fsys.OpenReadWrite(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -240,14 +271,49 @@ func writeBack(fsys disk.FS, name string, ranges []journalRange) (bytes int64, e
 	if err != nil {
 		return 0, err
 	}
-	for _, r := range ranges {
-		if _, err := f.WriteAt(r.data, r.position); err != nil {
-			_ = f.Close()
-			return bytes, err
+	before, err := f.Size()
+	size := before
+	for i := 0; i < len(ranges) && err == nil; i++ {
+		r := ranges[i]
+		if r.position > size {
+			logger.Error("a record of the journal does not follow what its segment has: is the file an older copy?", "file", name, "bytes", size, "position", r.position)
+			break
 		}
-		bytes += int64(len(r.data))
+		if _, err = f.WriteAt(r.data, r.position); err == nil {
+			size = max(size, r.position+int64(len(r.data)))
+			bytes += int64(len(r.data))
+		}
 	}
-	return bytes, f.Close()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && size > before {
+		err = removeIndexesOfClosed(fsys, name)
+	}
+	return bytes, err
+}
+
+// removeIndexesOfClosed removes the indexes of a segment, unless it is the last of its log.
+func removeIndexesOfClosed(fsys disk.FS, name string) error {
+	dir := filepath.Dir(name)
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	base, _ := segmentBase(filepath.Base(name), logSuffix)
+	closed := slices.ContainsFunc(names, func(other string) bool {
+		at, ok := segmentBase(other, logSuffix)
+		return ok && at > base
+	})
+	for _, suffix := range []string{timeIndexSuffix, indexSuffix} {
+		if !closed {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, segmentName(base, suffix))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseJournal erases the first record of a file durably, and with it all.

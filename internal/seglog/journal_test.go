@@ -63,7 +63,7 @@ func passes(t *testing.T, l *Log, n int) {
 // journalOf returns what is in the journal of a disk.
 func journalOf(t *testing.T, fsys disk.FS) []journalRecord {
 	t.Helper()
-	records, err := readJournal(fsys, "data")
+	records, _, err := readJournal(fsys, "data")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,31 +108,6 @@ func TestJournalAlone(t *testing.T) {
 	}
 	if n := len(journalOf(t, lost)); n != 0 {
 		t.Errorf("%d records after they were written back", n)
-	}
-	closeStore(t, again)
-}
-
-// TestJournalOfADeletedLog: what is in the journal of a log is never written into another of the same name.
-func TestJournalOfADeletedLog(t *testing.T) {
-	mem := disk.NewMem()
-	s := openStore(t, mem)
-	l := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
-	passes(t, l, 3)
-	if l.journaled.Load() == 0 {
-		t.Fatal("nothing is in the journal")
-	}
-	if err := s.DeleteLog("t-0", l); err != nil {
-		t.Fatal(err)
-	}
-	fresh := openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
-	b := mkBatch(t, 1, testEpochTime, 500, 77)
-	mustAppend(t, fresh, b)
-	after := mem.CrashClone(0, 1)
-	closeStore(t, s)
-	again := openStore(t, after)
-	headers := readAll(t, openLog(t, again, OpenOptions{Config: journalConfig(), Unclean: true}), 1<<20)
-	if len(headers) != 1 || headers[0].ProducerID != 77 {
-		t.Errorf("the new log has %v", headers)
 	}
 	closeStore(t, again)
 }
@@ -204,7 +179,7 @@ func TestJournalOnDisk(t *testing.T) {
 	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	records, err := readJournal(disk.OS(), killed)
+	records, _, err := readJournal(disk.OS(), killed)
 	if err != nil || len(records) == 0 {
 		t.Fatalf("%d records, %v", len(records), err)
 	}
@@ -238,29 +213,32 @@ func TestDecodeJournal(t *testing.T) {
 	}
 	torn := record(1, 3, 8, "lost")
 	torn[60] ^= 1
+	newer := record(1, 3, 8, "newer")
+	newer[5]++
 	for name, c := range map[string]struct {
-		then []byte
-		want int
+		then    []byte
+		want    int
+		damaged bool
 	}{
-		"followed":         {record(1, 3, 8, "second"), 2},
-		"torn":             {torn, 1},
-		"erased":           {make([]byte, journalBlock), 1},
-		"a gap":            {record(1, 3, 9, "third"), 1},
-		"older generation": {record(1, 1, 8, "old"), 1},
-		"another run":      {record(2, 3, 8, "foreign"), 1},
-		"cut":              {record(1, 3, 8, "second")[:50], 1},
+		"followed":         {record(1, 3, 8, "second"), 2, false},
+		"torn":             {torn, 1, false},
+		"torn in between":  {append(torn, record(1, 3, 9, "third")...), 1, true},
+		"erased":           {make([]byte, journalBlock), 1, false},
+		"a gap":            {record(1, 3, 9, "third"), 1, true},
+		"older generation": {record(1, 1, 8, "old"), 1, false},
+		"another run":      {record(2, 3, 8, "foreign"), 1, false},
+		"another version":  {newer, 1, false},
+		"cut":              {record(1, 3, 8, "second")[:50], 1, false},
 	} {
-		records, err := decodeJournal(append(record(1, 3, 7, "first"), c.then...))
-		if err != nil || len(records) != c.want {
-			t.Errorf("%s: %d records, %v; expected %d", name, len(records), err, c.want)
+		records, damaged, err := decodeJournal(append(record(1, 3, 7, "first"), c.then...))
+		if err != nil || len(records) != c.want || damaged != c.damaged {
+			t.Errorf("%s: %d records, damaged %v, %v; expected %d, %v", name, len(records), damaged, err, c.want, c.damaged)
 		}
 		if r := records[0].ranges; len(r) != 1 || r[0].log != "orders-7" || r[0].base != 40 || r[0].position != 0 || string(r[0].data) != "first" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	newer := record(1, 3, 7, "first")
-	newer[5]++
-	if _, err := decodeJournal(newer); !errors.Is(err, ErrVersion) {
+	if _, _, err := decodeJournal(newer); !errors.Is(err, ErrVersion) {
 		t.Errorf("of a newer version: %v", err)
 	}
 }
@@ -282,7 +260,7 @@ func FuzzDecodeJournal(f *testing.F) {
 		if sealed { // else no input gets behind the checksum
 			b = sealJournalRecord(b)
 		}
-		records, err := decodeJournal(b)
+		records, _, err := decodeJournal(b)
 		if err != nil && !errors.Is(err, ErrVersion) {
 			t.Fatal(err)
 		}

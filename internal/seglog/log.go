@@ -47,12 +47,11 @@ type Log struct {
 
 	published atomic.Bool // recovered; before, everything belongs to the recovery
 
-	closed    atomic.Bool  // no more appends
-	deleted   atomic.Bool  // directory renamed away
-	dirDirty  atomic.Bool  // files were created since the last SyncDir
-	touched   atomic.Bool  // used since the janitor last looked
-	hot       atomic.Bool  // may hold open files or a tail
-	journaled atomic.Int32 // sum of those of its segments, dropped ones too
+	closed   atomic.Bool // no more appends
+	deleted  atomic.Bool // directory renamed away
+	dirDirty atomic.Bool // files were created since the last SyncDir
+	touched  atomic.Bool // used since the janitor last looked
+	hot      atomic.Bool // may hold open files or a tail
 
 	cleanMu   sync.Mutex
 	stopClean atomic.Bool  // the cleaning under way, if any, is to end: the log is being closed

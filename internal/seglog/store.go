@@ -328,10 +328,13 @@ func (s *Store) DeleteLog(name string, l *Log) error {
 	if l != nil {
 		unlock := l.markDeleted()
 		defer unlock()
-		if err := l.retireJournal(); err != nil {
+	}
+	// From here on the names of its files may become those of others.
+	if err := s.journal.retire(name); err != nil {
+		if l != nil {
 			l.deleted.Store(false)
-			return err
 		}
+		return err
 	}
 	var unique [16]byte
 	_, _ = rand.Read(unique[:]) // never fails
@@ -378,15 +381,6 @@ func (l *Log) markDeleted() (unlock func()) {
 		l.appendMu.Unlock()
 		l.trimMu.Unlock()
 	}
-}
-
-// retireJournal sees to it that no record of the journal speaks of the log's files: from then on their names may become
-// those of others.
-func (l *Log) retireJournal() error {
-	if l.journaled.Load() == 0 {
-		return nil
-	}
-	return l.store.journal.retire()
 }
 
 // forget takes a closed log out of the store's list.
