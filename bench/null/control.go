@@ -54,7 +54,7 @@ func (k *conn) control(key, version int16) error {
 		version = 0 // as Kafka does, so that the client can ask again
 		r := &kmsg.ApiVersionsResponse{ErrorCode: unsupportedVersion, ApiKeys: spoken}
 		k.out = r.AppendTo(k.out)
-		return k.send(0)
+		return k.send()
 	}
 	req := kmsg.RequestForKey(key)
 	req.SetVersion(version)
@@ -74,7 +74,7 @@ func (k *conn) control(key, version int16) error {
 	resp := k.answer(req)
 	resp.SetVersion(version)
 	k.out = resp.AppendTo(k.out)
-	return k.send(0)
+	return k.send()
 }
 
 // bodyAfterHeader skips the client id and the tags of the header; nil if that can't be done.

@@ -33,7 +33,7 @@ func (k *conn) fetch(r *kmsg.FetchRequest) error {
 		}
 	}
 	fixed := k.fetchSize(r, give)
-	binary.BigEndian.PutUint32(k.out, uint32(len(k.out)-4+fixed+more))
+	k.finish(fixed + more)
 	if v >= 12 {
 		k.out = append(k.out, 0)
 	}

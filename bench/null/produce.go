@@ -10,9 +10,10 @@ const keyProduce = 0
 
 var errMalformed = errors.New("a Produce request is not understood")
 
-// frame reads the rest of a request from the connection, without holding it. Its first error stays.
+// frame reads the rest of a request: from the connection, without holding it, or from memory. Its first error stays.
 type frame struct {
-	r        *bufio.Reader
+	r        *bufio.Reader // nil: all of it is held
+	held     []byte
 	left     int
 	flexible bool
 	err      error
@@ -25,6 +26,11 @@ func (f *frame) take(n int) []byte {
 	}
 	if f.err != nil {
 		return nil
+	}
+	if f.r == nil {
+		b := f.held[:n]
+		f.held, f.left = f.held[n:], f.left-n
+		return b
 	}
 	b, err := f.r.Peek(n)
 	if err != nil {
@@ -40,10 +46,15 @@ func (f *frame) skip(n int) {
 	if f.err == nil && (n < 0 || n > f.left) {
 		f.err = errMalformed
 	}
-	if f.err == nil {
+	switch {
+	case f.err != nil:
+		return
+	case f.r == nil:
+		f.held = f.held[n:]
+	default:
 		_, f.err = f.r.Discard(n)
-		f.left -= n
 	}
+	f.left -= n
 }
 
 func (f *frame) int16() int16 {
@@ -102,12 +113,12 @@ func (f *frame) tags() {
 	}
 }
 
-// produce answers a Produce request as soon as its last byte is read. Of the batches nothing is looked at.
-func (k *conn) produce(left int, version int16) error {
+// produce reads a Produce request to its last byte and builds its answer, if the client wants one. Of the batches nothing is
+// looked at.
+func (k *conn) produce(f *frame, version int16) (answered bool, err error) {
 	if version < 0 || version > maxProduce {
-		return errMalformed
+		return false, errMalformed
 	}
-	f := &frame{r: k.r, left: left}
 	f.skip(max(int(f.int16()), 0)) // client id
 	f.flexible = version >= 9
 	f.tags()
@@ -126,13 +137,10 @@ func (k *conn) produce(left int, version int16) error {
 	}
 	f.tags()
 	if f.err == nil && f.left != 0 {
-		return errMalformed
+		return false, errMalformed
 	}
 	if f.err != nil {
-		return f.err
-	}
-	if acks == 0 {
-		return nil
+		return false, f.err
 	}
 	if version >= 1 {
 		k.out = append(k.out, 0, 0, 0, 0) // throttle
@@ -140,7 +148,7 @@ func (k *conn) produce(left int, version int16) error {
 	if f.flexible {
 		k.out = append(k.out, 0)
 	}
-	return k.send(0)
+	return acks != 0, nil
 }
 
 func (k *conn) producedTopic(f *frame, version int16) {
