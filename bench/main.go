@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// serveNull is the child process that has the server that stores nothing.
+// serveNull is the child process that has the null server.
 func serveNull(ctx context.Context, args []string, log io.Writer) error {
 	flags := flag.NewFlagSet("bench null", flag.ContinueOnError)
 	flags.SetOutput(log)
@@ -47,6 +47,7 @@ func serveNull(ctx context.Context, args []string, log io.Writer) error {
 	var o null.Options
 	flags.IntVar(&o.Partitions, "partitions", 12, "of each topic")
 	flags.IntVar(&o.RecordBytes, "record-bytes", 1024, "of each record that is fetched")
+	flags.StringVar(&o.Store, "store", "", "write each Produce to this `file`, and answer when it is durable")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Bed struct {
 // Options of one broker.
 type Options struct {
 	Heap string // Kafka's -Xmx and -Xms, such as "256m"; empty is 1g
-	// Config has further lines of server.properties; for Ottla, --set KEY=VALUE; the null server knows only "partitions",
+	// Config has further lines of server.properties; for Ottla, --set KEY=VALUE; the null servers know only "partitions",
 	// how many each of its topics has (12), and "record.bytes" of the values that it gives to consumers (1024).
 	Config map[string]string
 	Data   string // an existing data directory; empty is a new one

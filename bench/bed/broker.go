@@ -84,8 +84,9 @@ func (b *Bed) Start(ctx context.Context, kind results.Broker, o Options) (*Broke
 	case results.Ottla:
 		cmd, err = b.ottla(k)
 	case results.Null:
-		cmd = exec.Command(b.benchBin, "null", "--listen", k.Addr, "--partitions", cmp.Or(o.Config["partitions"], "12"),
-			"--record-bytes", cmp.Or(o.Config["record.bytes"], "1024"))
+		cmd = b.null(k)
+	case results.NullDisk:
+		cmd = b.null(k, "--store", filepath.Join(k.Data, "requests"))
 	default:
 		err = fmt.Errorf("no broker is called %q", kind)
 	}
@@ -124,6 +125,12 @@ func (b *Bed) ottla(k *Broker) (*exec.Cmd, error) {
 		args = append(args, "--set", line)
 	}
 	return exec.Command(b.OttlaBin, args...), nil
+}
+
+func (b *Bed) null(k *Broker, args ...string) *exec.Cmd {
+	config := k.Opts.Config
+	return exec.Command(b.benchBin, append([]string{"null", "--listen", k.Addr, "--partitions", cmp.Or(config["partitions"], "12"),
+		"--record-bytes", cmp.Or(config["record.bytes"], "1024")}, args...)...)
 }
 
 // kafka formats the data directory if it is new. The JVM's options are those of kafka-server-start.sh; the configuration

@@ -18,7 +18,7 @@ func markdown(run *results.Run) []byte {
 		views = append(views, viewOf(s, run.Samples))
 	}
 	preface(w, run)
-	summary(w, views)
+	summary(w, run, views)
 	ownGoals(w, views)
 	losses(w, views)
 	machine(w, run)
@@ -29,10 +29,11 @@ func markdown(run *results.Run) []byte {
 }
 
 func preface(w *bytes.Buffer, run *results.Run) {
-	fmt.Fprintf(w, "# Ottla beside Apache Kafka\n\nOne program measured both, with the same client, on one machine and in one run, unless a section says that it is of an earlier one.\n"+
+	fmt.Fprint(w, "# Ottla beside Apache Kafka\n\nOne program measured both, with the same client, on one machine and in one run, unless a section says that it is of an earlier one.\n"+
 		"One broker at a time is loaded; in most sections the other one runs beside it and idles. Client and broker share the cores: what a broker does not use, the client has.\n"+
 		"Each section says how many rounds it had. A cell is the median of its rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
-		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. **Bold** is where Ottla loses.\n\n"+
+		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. "+withDisk(run, "*Null, fsync* writes what it gets to one file over and over, all that waits at once, "+
+		"and answers when it is durable: the limit of the client, of loopback and of the disk. ")+"**Bold** is where Ottla loses.\n\n"+
 		"To measure it again, on your machine (with Go, a C compiler, Java, Maven and npm; the report is written anew, from JSON beside it):\n\n```sh\nmake bench\n")
 	if len(run.Sections) > 0 {
 		names := []string{run.Sections[0].Name}
@@ -49,6 +50,14 @@ func preface(w *bytes.Buffer, run *results.Run) {
 		}
 		fmt.Fprintf(w, "Sections: %s.\n\n", strings.Join(names, ", "))
 	}
+}
+
+// withDisk is a sentence about the null server with fsync, if the run has it.
+func withDisk(run *results.Run, sentence string) string {
+	if slices.ContainsFunc(run.Samples, func(s results.Sample) bool { return s.Broker == results.NullDisk }) {
+		return sentence
+	}
+	return ""
 }
 
 func machine(w *bytes.Buffer, run *results.Run) {
@@ -196,6 +205,10 @@ func (v *view) table(w *bytes.Buffer, m results.Metric) {
 	if nulls {
 		head = append(head, "Ottla, of null")
 	}
+	disks := m.Reach > 0 && slices.ContainsFunc(all, func(d verdict) bool { return d.ofNullDisk > 0 })
+	if disks {
+		head = append(head, "Ottla / Null, fsync")
+	}
 	fmt.Fprintf(w, "**%s**%s\n\n| %s |\n|---%s|\n", plain(withUnit(m.Title, m.Unit)), better(m), strings.Join(head, " | "), strings.Repeat("|---", len(head)-1))
 	for _, d := range all {
 		line := []string{plain(d.row.name)}
@@ -205,6 +218,9 @@ func (v *view) table(w *bytes.Buffer, m results.Metric) {
 		line = append(line, ratioTexts(m, d, ratios, slices.Contains(shown, results.Kafka))...)
 		if nulls {
 			line = append(line, percent(d.ofNull))
+		}
+		if disks {
+			line = append(line, times(d.ofNullDisk))
 		}
 		fmt.Fprintf(w, "| %s |\n", strings.Join(line, " | "))
 	}

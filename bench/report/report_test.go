@@ -221,6 +221,31 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestBesideTheDisk: what client and disk allow is said beside a goal, and makes none met.
+func TestBesideTheDisk(t *testing.T) {
+	const k, o, n, d = results.Kafka, results.Ottla, results.Null, results.NullDisk
+	higher, lower := results.Metric{Better: results.Higher, Reach: 2}, results.Metric{Better: results.Lower, Reach: 1}
+	for _, test := range []verdictTest{
+		{"as much as the disk allows", higher, []results.Sample{sample(k, 1, 0, 100), sample(o, 1, 0, 114), sample(n, 1, 0, 200), sample(d, 1, 0, 120)},
+			[]string{"| row | Kafka | Ottla | Null | Null, fsync | Ottla / Kafka | Ottla, of null | Ottla / Null, fsync |", "| r | 100 | 114 | 200 | 120 | 1.14, short | 57 % | 0.950 |",
+				"| **not met**; 1 of 1 rows at 95 % of Null, fsync |", "*Null, fsync* writes", "Rows near *Null, fsync*"}, nil},
+		{"less than the disk allows", higher, []results.Sample{sample(k, 1, 0, 100), sample(o, 1, 0, 113), sample(d, 1, 0, 120)},
+			[]string{"| row | Kafka | Ottla | Null, fsync | Ottla / Kafka | Ottla / Null, fsync |", "| **not met**; 0 of 1 rows at 95 % of Null, fsync |"}, nil},
+		{"as soon as the disk allows", lower, []results.Sample{sample(k, 1, 0, 1), sample(o, 1, 0, 1.05), sample(d, 1, 0, 1), inRow(sample(k, 1, 0, 1), "x"), inRow(sample(o, 1, 0, 1.06), "x"), inRow(sample(d, 1, 0, 1), "x")},
+			[]string{"| r | 1 | **1.05** | 1 | **1.05**, short | 1.05 |", "| **not met**, loses 2; 1 of 2 rows at most 105 % of Null, fsync |"}, nil},
+		{"met, and not of all rows", lower, []results.Sample{sample(k, 1, 0, 2), sample(o, 1, 0, 1), sample(d, 1, 0, 1), inRow(sample(k, 1, 0, 2), "x"), inRow(sample(o, 1, 0, 1), "x")},
+			[]string{"| r | 2 | 1 | 1 | 0.500 | 1 |", "| x | 2 | 1 | - | 0.500 | - |", "| met; 1 of 1 rows at most 105 % of Null, fsync |"}, nil},
+		{"no goal", results.Metric{Better: results.Lower}, []results.Sample{sample(k, 1, 0, 1), sample(o, 1, 0, 1), sample(d, 1, 0, 1)}, []string{"| row | Kafka | Ottla | Null, fsync | Ottla / Kafka |", "| loses none of 1 |"}, nil},
+		{"none of Ottla's", higher, []results.Sample{sample(k, 1, 0, 1), sample(d, 1, 0, 1)}, []string{"| row | Kafka | Null, fsync |"}, []string{"95 % of Null", "Ottla / Null"}},
+		{"not measured", higher, []results.Sample{sample(k, 1, 0, 1), sample(o, 1, 0, 2)}, []string{"| met |"}, []string{"Null, fsync"}},
+	} {
+		t.Run(test.name, test.check)
+	}
+	if text := string(markdown(runOf(higher, results.Chart{}, sample(k, 1, 0, 1), sample(o, 1, 0, 2)))); strings.Contains(text, "Null, fsync") {
+		t.Errorf("a run without it speaks of it:\n%s", text)
+	}
+}
+
 func TestVerdictsOfMissingValues(t *testing.T) {
 	const k, o, n = results.Kafka, results.Ottla, results.Null
 	higher := results.Metric{Better: results.Higher, Reach: 2}
@@ -297,7 +322,7 @@ func TestRoundsAreThoseOfTheSamples(t *testing.T) {
 	failed := results.Sample{Section: "s", Row: "r", Broker: o, Round: 2, Note: "too slow"}
 	for want, samples := range map[string][]results.Sample{
 		"About it.\n\nOne round: how much another would differ is not known.\n\n":                                             {sample(o, 1, 0, 1)},
-		"\n\nOne round, Kafka before Ottla where both are measured: how much another would differ is not known.\n\n":          {sample(n, 1, 0, 1), sample(k, 1, 0, 1), sample(o, 1, 0, 1), inRow(sample(o, 1, 0, 1), "x")},
+		"\n\nOne round, Kafka before Ottla where both are measured: how much another would differ is not known.\n\n":          {sample(results.NullDisk, 1, 0, 1), sample(n, 1, 0, 1), sample(k, 1, 0, 1), sample(o, 1, 0, 1), inRow(sample(o, 1, 0, 1), "x")},
 		"\n\nOne round, in some rows Kafka before Ottla, in others after it: how much another would differ is not known.\n\n": {sample(k, 1, 0, 1), sample(o, 1, 0, 1), inRow(sample(o, 1, 0, 1), "x"), inRow(sample(k, 1, 0, 1), "x")},
 		"\n\n2 rounds.\n\n": {sample(o, 1, 0, 1), sample(o, 2, 0, 1)},
 		"\n\n2 rounds, after a warm-up that is not counted, some with Kafka first and some with Ottla first.\n\n": {sample(o, 0, 0, 1), sample(k, 1, 0, 1), sample(o, 1, 0, 1), sample(o, 2, 0, 1), sample(k, 2, 0, 1)},

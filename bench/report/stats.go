@@ -9,9 +9,9 @@ import (
 )
 
 // brokers is the order of columns, bars and lines.
-var brokers = []results.Broker{results.Kafka, results.Ottla, results.Null}
+var brokers = []results.Broker{results.Kafka, results.Ottla, results.Null, results.NullDisk}
 
-var brokerNames = map[results.Broker]string{results.Kafka: "Kafka", results.Ottla: "Ottla", results.Null: "Null"}
+var brokerNames = map[results.Broker]string{results.Kafka: "Kafka", results.Ottla: "Ottla", results.Null: "Null", results.NullDisk: "Null, fsync"}
 
 // spread is what the counted rounds of one cell gave.
 type spread struct {
@@ -109,9 +109,9 @@ func viewOf(s results.Section, samples []results.Sample) *view {
 		v.addNote(sample)
 		v.warmed = v.warmed || sample.Round == 0
 		if sample.Round > 0 {
-			if at := (rounds{sample.Row, sample.Round}); sample.Broker != results.Null && began[at] == "" {
+			if at := (rounds{sample.Row, sample.Round}); !sample.Broker.Limit() && began[at] == "" {
 				began[at] = sample.Broker
-			} else if sample.Broker != results.Null && began[at] != sample.Broker {
+			} else if !sample.Broker.Limit() && began[at] != sample.Broker {
 				v.first[began[at]] = true
 			}
 			if len(r.samples) == 0 {
@@ -233,6 +233,13 @@ func (v *view) measured() bool {
 // whatever the ratio to Kafka is. Where Kafka is faster than the null server, that is no limit.
 const nullPasses = 0.95
 
+// How near to the null server with fsync a row is counted as being at the limit of the disk: at least that share of what is to be
+// high, at most that of what is to be low. It is a remark and no goal.
+const (
+	nullDiskNear  = 0.95
+	nullDiskAbove = 1.05
+)
+
 // verdict compares one metric of one row.
 type verdict struct {
 	row           *row
@@ -243,6 +250,8 @@ type verdict struct {
 	short         bool    // the goal is not reached
 	overlap       bool    // the ranges of the rounds touch, so the order of the two is not sure
 	ofNull        float64 // Ottla's median / the null server's, 0 where there is none
+	ofNullDisk    float64 // the same of the null server with fsync
+	atDisk        bool    // the limit of client and disk, as that one has it
 	atLimit       bool    // of the client, as the null server has it
 	savedByNull   bool    // short of its ratio, but at the client's limit
 	missingOttla  bool
@@ -256,6 +265,10 @@ func (v *view) judge(m results.Metric, r *row) verdict {
 	}
 	if null := r.at(m.Name, results.Null); null.number() && null.median > 0 && out.ottla.number() {
 		out.ofNull = out.ottla.median / null.median
+	}
+	if disk := r.at(m.Name, results.NullDisk); m.Better != results.Fact && disk.number() && disk.median > 0 && out.ottla.number() {
+		out.ofNullDisk = out.ottla.median / disk.median
+		out.atDisk = m.Better == results.Higher && out.ofNullDisk >= nullDiskNear || m.Better == results.Lower && out.ofNullDisk <= nullDiskAbove
 	}
 	if m.Better == results.Fact || !out.kafka.number() {
 		return out
@@ -319,7 +332,7 @@ func (v *view) judgeFlat(m results.Metric, out verdict) verdict {
 // verdicts are those of all rows that have something of the metric.
 func (v *view) verdicts(m results.Metric) (out []verdict) {
 	for _, r := range v.rows {
-		if !r.at(m.Name, results.Kafka).empty() || !r.at(m.Name, results.Ottla).empty() || !r.at(m.Name, results.Null).empty() {
+		if slices.ContainsFunc(brokers, func(b results.Broker) bool { return !r.at(m.Name, b).empty() }) {
 			out = append(out, v.judge(m, r))
 		}
 	}

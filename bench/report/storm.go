@@ -60,7 +60,7 @@ func (s *storm) takeCurves() bool {
 		}
 		s.unit = m.Unit
 		for _, c := range s.view.curves(m) {
-			if seen[c.broker] && c.broker != results.Kafka || c.broker == results.Null {
+			if seen[c.broker] && c.broker != results.Kafka || c.broker.Limit() {
 				continue
 			}
 			seen[c.broker] = true

@@ -10,8 +10,9 @@ import (
 )
 
 // summary is a line for each metric that compares or has a goal, and for each section without a value.
-func summary(w *bytes.Buffer, views []*view) {
-	fmt.Fprint(w, "## Summary\n\nRatios are Ottla / Kafka. A throughput passes as well at 95 % of the null server's: there the client itself is the limit. Where Kafka is faster than the null server, that is no limit.\n\n"+
+func summary(w *bytes.Buffer, run *results.Run, views []*view) {
+	fmt.Fprint(w, "## Summary\n\nRatios are Ottla / Kafka. A throughput passes as well at 95 % of the null server's: there the client itself is the limit. Where Kafka is faster than the null server, that is no limit."+
+		withDisk(run, " Rows near *Null, fsync* are counted beside the goals; that alone makes none of them met.")+"\n\n"+
 		"| | Goal | Median of the rows | Worst row | Result |\n|---|---|---|---|---|\n")
 	for _, v := range views {
 		lines := 0
@@ -121,7 +122,24 @@ func summarize(v *view, m results.Metric) summed {
 			s.result = strings.TrimPrefix(s.result+"; "+fmt.Sprintf(extra.text, extra.n), "; ")
 		}
 	}
+	s.result += besideDisk(m, all)
 	return s
+}
+
+// besideDisk says of a goal how many rows are as good as client and disk allow. It counts none of them as met.
+func besideDisk(m results.Metric, all []verdict) string {
+	rows, near := 0, 0
+	for _, d := range all {
+		rows += btoi(d.ofNullDisk > 0)
+		near += btoi(d.atDisk)
+	}
+	switch {
+	case m.Reach == 0 || rows == 0:
+		return ""
+	case m.Better == results.Higher:
+		return fmt.Sprintf("; %d of %d rows at %.0f %% of Null, fsync", near, rows, 100*nullDiskNear)
+	}
+	return fmt.Sprintf("; %d of %d rows at most %.0f %% of Null, fsync", near, rows, 100*nullDiskAbove)
 }
 
 // uncompared is the result of a metric without a row to compare: nothing, if it has no goal.

@@ -23,10 +23,10 @@ const style = `<style>
 text{font:13px system-ui,-apple-system,"Segoe UI","Liberation Sans",Arial,sans-serif;fill:#1f2328}
 .title{font-size:17px;font-weight:600}.mute{fill:#59636e}.small{font-size:12px}.strong{font-weight:600;paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}.end{text-anchor:end}.mid{text-anchor:middle}
 .ground{fill:#fff;stroke:#d0d7de}.grid{stroke:#e3e7eb}.axis{stroke:#59636e}.whisker{stroke:#1f2328;stroke-width:1.3}.limit{stroke:#59636e;stroke-dasharray:6 4;stroke-width:1.5}
-.line{fill:none;stroke-width:2.5;stroke-linejoin:round}.kafka{fill:#d55e00}.ottla{fill:#0072b2}.null{fill:#8c959f}
-.line.kafka,.stroke.kafka{fill:none;stroke:#d55e00}.line.ottla,.stroke.ottla{fill:none;stroke:#0072b2}.line.null,.stroke.null{fill:none;stroke:#8c959f}.stroke{stroke-width:1.3}.cross{stroke-width:5}
+.line{fill:none;stroke-width:2.5;stroke-linejoin:round}.kafka{fill:#d55e00}.ottla{fill:#0072b2}.null{fill:#8c959f}.null-disk{fill:#009e73}
+.line.kafka,.stroke.kafka{fill:none;stroke:#d55e00}.line.ottla,.stroke.ottla{fill:none;stroke:#0072b2}.line.null,.stroke.null{fill:none;stroke:#8c959f}.line.null-disk,.stroke.null-disk{fill:none;stroke:#009e73}.stroke{stroke-width:1.3}.cross{stroke-width:5}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.strong{stroke:#0d1117}.mute{fill:#9da7b1}.ground{fill:#0d1117;stroke:#3d444d}.grid{stroke:#262c34}.axis,.limit{stroke:#9da7b1}.whisker{stroke:#e6edf3}
-.kafka{fill:#f0883e}.ottla{fill:#56b4e9}.null{fill:#7d8590}.line.kafka,.stroke.kafka{stroke:#f0883e}.line.ottla,.stroke.ottla{stroke:#56b4e9}.line.null,.stroke.null{stroke:#7d8590}}
+.kafka{fill:#f0883e}.ottla{fill:#56b4e9}.null{fill:#7d8590}.null-disk{fill:#3fb98f}.line.kafka,.stroke.kafka{stroke:#f0883e}.line.ottla,.stroke.ottla{stroke:#56b4e9}.line.null,.stroke.null{stroke:#7d8590}.line.null-disk,.stroke.null-disk{stroke:#3fb98f}}
 </style>
 `
 
@@ -55,13 +55,15 @@ func (p *picture) line(x1, y1, x2, y2 float64, class string) {
 	fmt.Fprintf(p, "<path class=\"%s\" d=\"M%s %sL%s %s\"/>\n", class, px(x1), px(y1), px(x2), px(y2))
 }
 
-// marker is a circle, a square or a triangle: lines differ by more than colour.
+// marker is a circle, a square or a triangle on its base or its tip: lines differ by more than colour.
 func (p *picture) marker(x, y float64, b results.Broker) {
 	switch b {
 	case results.Kafka:
 		fmt.Fprintf(p, "<rect class=\"kafka\" x=\"%s\" y=\"%s\" width=\"8\" height=\"8\"/>\n", px(x-4), px(y-4))
 	case results.Ottla:
 		fmt.Fprintf(p, "<circle class=\"ottla\" cx=\"%s\" cy=\"%s\" r=\"4.5\"/>\n", px(x), px(y))
+	case results.NullDisk:
+		fmt.Fprintf(p, "<path class=\"null-disk\" d=\"M%s %sl5 -9h-10z\"/>\n", px(x), px(y+5))
 	default:
 		fmt.Fprintf(p, "<path class=\"null\" d=\"M%s %sl5 9h-10z\"/>\n", px(x), px(y-5))
 	}
@@ -85,8 +87,11 @@ func (p *picture) heading(title, subtitle string, keys []results.Broker) {
 	for _, b := range keys {
 		p.marker(x, 70, b)
 		name := brokerNames[b]
-		if b == results.Null {
+		switch b {
+		case results.Null:
 			name = "a server that stores nothing"
+		case results.NullDisk:
+			name = "a server that only writes and fsyncs"
 		}
 		p.text(x+11, 74.5, "", name)
 		x += 40 + charPx*float64(utf8.RuneCountInString(name))

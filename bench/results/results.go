@@ -16,7 +16,12 @@ const (
 	Kafka Broker = "kafka"
 	Ottla Broker = "ottla"
 	Null  Broker = "null" // answers and stores nothing: the physical limit of the client
+	// NullDisk answers when a request's bytes are durable, and does nothing else with them: the physical limit of client and disk.
+	NullDisk Broker = "null-disk"
 )
+
+// Limit tells whether it is no broker but what limits one.
+func (b Broker) Limit() bool { return b == Null || b == NullDisk }
 
 // Better says which way is good.
 type Better string

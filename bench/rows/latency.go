@@ -49,12 +49,12 @@ func Latency() []Section {
 	variants := []latencyVariant{
 		{
 			name: "latency", title: "Latency, brokers as shipped: Ottla fsyncs before each answer, Kafka does not",
-			about: load + " The null server answers at once, and nothing is consumed from it meanwhile: its rows are what producing alone costs client and kernel.",
-			kinds: append(both[:2:2], results.Null), reach: atMost(1),
+			about: load + " The null server answers at once, the one with fsync when the record is durable, and nothing is consumed from either meanwhile: their rows are what producing alone costs client and kernel, and disk.",
+			kinds: append(both[:2:2], results.Null, results.NullDisk), reach: atMost(1),
 		},
 		{
-			name: "latency-fsync", title: "Latency, both fsync before each answer", about: load + " Kafka's topic has flush.messages=1; Ottla has its default.",
-			kinds: both, flush: map[results.Broker]string{results.Kafka: "1"}, reach: map[string]float64{"ack-p50": 0.333, "consume-p50": 0.333},
+			name: "latency-fsync", title: "Latency, both fsync before each answer", about: load + " Kafka's topic has flush.messages=1; Ottla has its default. Nothing is consumed from the null server with fsync.",
+			kinds: append(both[:2:2], results.NullDisk), flush: map[results.Broker]string{results.Kafka: "1"}, reach: map[string]float64{"ack-p50": 0.333, "consume-p50": 0.333},
 		},
 		{
 			name: "latency-nofsync", title: "Latency, neither fsyncs", about: load + " Kafka has its default; Ottla's topic has flush.messages=" + noFlush + ".",
@@ -128,7 +128,7 @@ func (v latencyVariant) one(ctx context.Context, k *bed.Broker, topic string, ra
 	s := results.Sample{Section: v.name, Row: rounded(int64(rate)) + " records/s", Broker: k.Kind, Round: round}
 	o := openLoad{
 		addr: k.Addr, topic: topic, partitions: latencyPartitions, rate: rate, warm: latencyWarm,
-		measured: max(time.Duration(float64(latencyMeasured)*p.Scale), latencyLeast), consume: k.Kind != results.Null,
+		measured: max(time.Duration(float64(latencyMeasured)*p.Scale), latencyLeast), consume: !k.Kind.Limit(),
 	}
 	runtime.GC()
 	got, err := o.run(ctx)

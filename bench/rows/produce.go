@@ -58,7 +58,7 @@ func Produce() []Section {
 				Name:  name,
 				Title: "Produce, " + string(c) + " client",
 				About: how + " Producers are idempotent and use acks=all. Ottla calls fsync before it answers, Kafka with its default settings does not. " +
-					"The null server answers and stores nothing: what the client reaches against it is the client's own limit. " +
+					"The null server answers and stores nothing: what the client reaches against it is the client's own limit. The one with fsync writes each request to one file and answers when it is durable: its limit is that of the client and the disk. " +
 					"Both brokers run during the whole table, and one at a time is loaded. Speed is that of the steady state: the first quarter of each run is left out, " +
 					"and each broker has had uncounted runs of three times the size before, plain and with lz4. The counted part takes about a second, and its data fits in the page cache: Kafka's is written to disk afterwards, uncounted; " +
 					"Ottla's is on disk before it is answered. CPU is that of the broker's process during the whole run, in ticks of 10 ms, per 10^9 bytes of records before compression; that of the kernel's own threads, which write back, is in nobody's.",
@@ -139,12 +139,12 @@ func (t *throughput) start(ctx context.Context) (end func() error, err error) {
 	return end, nil
 }
 
-// with hands out the broker of a kind. The null server is started for each use, as its topics have one number of partitions.
+// with hands out the broker of a kind. A null server is started for each use, as its topics have one number of partitions.
 func (t *throughput) with(ctx context.Context, kind results.Broker, w workload, use func(*bed.Broker) error) (err error) {
-	if kind != results.Null {
+	if !kind.Limit() {
 		return use(t.brokers[kind])
 	}
-	k, err := t.bed.Start(ctx, results.Null, bed.Options{Config: map[string]string{
+	k, err := t.bed.Start(ctx, kind, bed.Options{Config: map[string]string{
 		"partitions": strconv.Itoa(w.partitions), "record.bytes": strconv.Itoa(w.recordBytes),
 	}})
 	if err != nil {
@@ -208,7 +208,7 @@ func (t *throughput) warmUp(ctx context.Context, w workload, records int64) erro
 
 func (t *throughput) produceRow(ctx context.Context, w workload, records int64) {
 	for round := 1; round <= t.plan.Rounds; round++ {
-		for _, kind := range inTurn(round, results.Kafka, results.Ottla, results.Null) {
+		for _, kind := range inTurn(round, results.Kafka, results.Ottla, results.Null, results.NullDisk) {
 			if ctx.Err() != nil {
 				return
 			}
