@@ -80,7 +80,6 @@ type storing struct {
 	answering  []byte
 	lags       bool // when it was taken, somebody sent earlier answers
 	sent       int
-	sendErr    error
 
 	late   sync.WaitGroup // sends what the socket did not take
 	change *sync.Cond     // of the committer's lock
@@ -106,7 +105,7 @@ func (s *server) serveStored(ctx context.Context, c *committer, n net.Conn) {
 	}
 	k := &storing{conn: conn{server: s, net: n, w: bufio.NewWriterSize(n, writeBuffer)}, committer: c, raw: raw, change: sync.NewCond(&c.mu)}
 	k.write = func(fd uintptr) bool {
-		k.sent, k.sendErr = syscall.Write(int(fd), k.answering)
+		k.sent, _ = syscall.Write(int(fd), k.answering)
 		return true
 	}
 	defer k.late.Wait()
@@ -266,22 +265,13 @@ func (k *storing) committed() {
 	}
 }
 
-// send sends as much of the answers as the socket takes now: the committer waits for no client.
+// send sends as much of the answers as the socket takes now: the committer waits for no client. An error is met again, and
+// acted on, by who sends the rest.
 func (k *storing) send() (sent int) {
-	if len(k.answering) == 0 {
-		return 0
+	if k.sent = 0; len(k.answering) > 0 {
+		_ = k.raw.Write(k.write)
 	}
-	if err := k.raw.Write(k.write); err != nil {
-		return len(k.answering) // closed: nobody wants them
-	}
-	switch k.sendErr {
-	case nil:
-		return k.sent
-	case syscall.EAGAIN, syscall.EINTR:
-		return 0
-	}
-	k.net.Close()
-	return len(k.answering)
+	return max(k.sent, 0)
 }
 
 // laterLocked keeps answers for when the client takes them, in their order.

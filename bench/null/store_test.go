@@ -383,6 +383,33 @@ func TestClientThatTakesNoAnswers(t *testing.T) {
 	}
 }
 
+// TestAnswersFollowLateOnes: while earlier answers are sent by another goroutine, later ones do not overtake them.
+func TestAnswersFollowLateOnes(t *testing.T) {
+	disk := newHeld(t)
+	s := startStoring(t, 1, disk.sync)
+	c := dial(t, s.addr)
+	send(t, c, produceRequest(1, []byte("record")))
+	disk.next(t)
+	k := s.committer.taken[0]
+	disk.end <- nil
+	answer(t, c)
+	s.until(t, func() bool {
+		k.locked.behind = !k.locked.taken // as if there were some
+		return k.locked.behind
+	})
+	send(t, c, produceRequest(2, []byte("record")))
+	disk.next(t)
+	disk.release()
+	s.until(t, func() bool { return !k.locked.waits && !k.locked.taken })
+	if !silent(t, c) {
+		t.Error("it overtook those before it")
+	}
+	k.late.Go(k.catchUp)
+	if got := answer(t, c); got != 2 {
+		t.Errorf("answer %d", got)
+	}
+}
+
 // TestStoringAllocatesNothing: as without a disk.
 func TestStoringAllocatesNothing(t *testing.T) {
 	b := produceRequest(77, make([]byte, 64<<10))
