@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"ottla/internal/disk"
@@ -32,7 +33,9 @@ const (
 //  4. Offsets are published before the round is closed: who was told "done" finds his batch readable.
 //  5. A failed fsync is never retried: the kernel has marked the pages clean, and a second fsync would succeed without
 //     having written them. The round fails, the store is offline, and all later rounds fail.
-//  6. The names of new files and the epoch lines of a log are durable before its offsets are published.
+//  6. The names of new files, of the log's directory, its epoch lines and its topic id are durable before its offsets are
+//     published. But where a file for epochs or topic id cannot be written at all, nothing waits for it: the next pass
+//     tries again, and an open that misses one makes it.
 //
 // Outline:
 //
@@ -40,7 +43,7 @@ const (
 //	under Store.mu: take the round and the queue of logs; open a new round
 //	for each log, under its mu: note end; collect files written since the last pass
 //	only little to make durable, and no names: a record in the journal; else
-//	one or two files: fdatasync each; else one syncfs. Then rename epoch files and fsync directories
+//	one or two files: fdatasync each; else one syncfs. Then rename epoch and metadata files and fsync directories
 //	for each log, under its mu: move durable (and committed); then call its Listener
 //	close the round
 //
@@ -63,9 +66,11 @@ type plan struct {
 	targets []target
 	files   []dirtyFile // data files
 	indexes []*segment  // index files
-	epochs  []epochFile
+	texts   []textFile
 	dirs    []*Log
-	late    bool // there is data that was written long ago: see journaled
+	made    int64 // directories of logs made before the pass: see Store.dirsMade
+	newDirs bool  // some of them may not be durable by name
+	late    bool  // there is data that was written long ago: see journaled
 }
 
 // dirtyFile is a data file with the bytes that were written since they were last durable.
@@ -81,9 +86,11 @@ type target struct {
 	sync bool // false: only tell the listener what is committed
 }
 
-type epochFile struct {
+// textFile is a log's file of epochs or its metadata file: complete under a temporary name.
+type textFile struct {
 	log  *Log
-	file disk.File
+	name string
+	file disk.File // nil: closed
 }
 
 // run makes passes until the store stops.
@@ -179,11 +186,14 @@ func (c *committer) prepare(now time.Time, last bool) {
 			p.late = p.late || cfg.pageCache() || cfg.lazyDelay() > lazyCommitMax || l.mu.committed.Offset > l.mu.durable.Offset
 			l.collectLocked(p)
 		}
-		dirty := t.sync && l.mu.epochDirty
+		epochs, meta := t.sync && l.mu.epochDirty, t.sync && l.mu.metaDirty
 		l.mu.Unlock()
 		p.targets = append(p.targets, t)
-		if dirty {
+		if epochs {
 			p.addEpochs(l)
+		}
+		if meta {
+			p.addMetadata(l)
 		}
 		if t.sync && l.dirDirty.Swap(false) {
 			p.dirs = append(p.dirs, l)
@@ -192,6 +202,7 @@ func (c *committer) prepare(now time.Time, last bool) {
 			c.s.waitUntil(l, due)
 		}
 	}
+	p.made, p.newDirs = c.s.dirsToKeep()
 }
 
 func (l *Log) endLocked() Position {
@@ -245,29 +256,48 @@ func (l *Log) collectLocked(p *plan) {
 	}
 }
 
-// addEpochs writes the log's epochs to a new file, to be renamed when it is durable. If that fails they stay dirty: the
-// next pass tries again, and no fsync has failed.
 func (p *plan) addEpochs(l *Log) {
 	l.mu.Lock()
 	data := encodeEpochs(l.mu.epochs)
 	l.mu.epochDirty = false
 	l.mu.Unlock()
-	f, err := l.store.fs.Create(l.path(epochFileName + tempSuffix))
+	p.addText(l, epochFileName, data)
+}
+
+func (p *plan) addMetadata(l *Log) {
+	l.mu.Lock()
+	l.mu.metaDirty = false
+	l.mu.Unlock()
+	p.addText(l, metadataFileName, encodeMetadata(l.topicID))
+}
+
+// addText writes a new file, to be renamed when it is durable. If that fails what it holds stays dirty: the next pass tries
+// again, and no fsync has failed. Where there are so many files that syncfs will be used, none is left open.
+func (p *plan) addText(l *Log, name string, data []byte) {
+	f, err := l.store.fs.Create(l.path(name + tempSuffix))
 	if err == nil {
-		if _, err = f.WriteAt(data, 0); err != nil {
-			_ = f.Close()
+		_, err = f.WriteAt(data, 0)
+		if err != nil || len(p.texts) >= filesSyncedOneByOneMax {
+			if cerr := f.Close(); err == nil {
+				err = cerr
+			}
+			f = nil
 		}
 	}
 	if err != nil {
-		l.epochsFailed()
+		l.textFailed(name)
 		return
 	}
-	p.epochs = append(p.epochs, epochFile{l, f})
+	p.texts = append(p.texts, textFile{l, name, f})
 }
 
-func (l *Log) epochsFailed() {
+func (l *Log) textFailed(name string) {
 	l.mu.Lock()
-	l.mu.epochDirty = true
+	if name == epochFileName {
+		l.mu.epochDirty = true
+	} else {
+		l.mu.metaDirty = true
+	}
 	l.mu.Unlock()
 	l.store.metrics.BackgroundErrors.Inc()
 }
@@ -276,7 +306,7 @@ func (l *Log) epochsFailed() {
 func (c *committer) sync() error {
 	p, s := &c.plan, c.s
 	defer p.release()
-	files := len(p.files) + 2*len(p.indexes) + len(p.epochs)
+	files := len(p.files) + 2*len(p.indexes) + len(p.texts)
 	if files == 0 && len(p.dirs) == 0 {
 		return nil
 	}
@@ -301,24 +331,35 @@ func (c *committer) sync() error {
 	dirs := p.dirs
 	if all {
 		dirs = nil
+		s.dirsAreKept(p.made)
 	}
-	for _, e := range p.epochs {
-		if err := s.fs.Rename(e.log.path(epochFileName+tempSuffix), e.log.path(epochFileName)); err == nil {
-			dirs = append(dirs, e.log)
-		} else if !e.log.deleted.Load() {
-			e.log.epochsFailed()
-		}
+	if err = s.syncDirs(p.rename(dirs)); err == nil && !all {
+		err = s.keepDirs()
 	}
-	err = s.syncDirs(dirs)
 	s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
 	return err
+}
+
+// rename gives the files their names, now that their content is durable, and adds the directories to those to be synced.
+func (p *plan) rename(dirs []*Log) []*Log {
+	for _, t := range p.texts {
+		l := t.log
+		if err := l.store.fs.Rename(l.path(t.name+tempSuffix), l.path(t.name)); err != nil {
+			if !l.deleted.Load() {
+				l.textFailed(t.name)
+			}
+		} else if len(dirs) > filesSyncedOneByOneMax || !slices.Contains(dirs, l) { // syncfs does not mind one that is there twice
+			dirs = append(dirs, l)
+		}
+	}
+	return dirs
 }
 
 // journaled makes the plan durable by a record of the journal, if that can be had. What was written long ago, as by a page-cache
 // log, is not read back for it: a failed write-back of it would not be noticed.
 func (c *committer) journaled() (done bool, err error) {
 	p := &c.plan
-	if c.s.journal.bytesMax <= 0 || p.late || len(p.indexes)+len(p.epochs)+len(p.dirs) > 0 {
+	if c.s.journal.bytesMax <= 0 || p.late || p.newDirs || len(p.indexes)+len(p.texts)+len(p.dirs) > 0 {
 		return false, nil
 	}
 	return c.s.journal.write(p.files)
@@ -385,10 +426,10 @@ func (s *Store) syncFiles(handles []syncHandle) error {
 			return fmt.Errorf("fsync %s: %w", h.log.name, err)
 		}
 	}
-	for _, e := range p.epochs {
+	for _, t := range p.texts {
 		s.metrics.Fsyncs.Inc()
-		if err := e.file.Sync(); err != nil {
-			return fmt.Errorf("fsync %s: %w", e.log.path(epochFileName), err)
+		if err := t.file.Sync(); err != nil {
+			return fmt.Errorf("fsync %s: %w", t.log.path(t.name), err)
 		}
 	}
 	for _, seg := range p.indexes {
@@ -442,8 +483,10 @@ func (p *plan) release() {
 	for _, s := range p.indexes {
 		s.release()
 	}
-	for _, e := range p.epochs {
-		_ = e.file.Close() // synced, or the store is offline
+	for _, t := range p.texts {
+		if t.file != nil {
+			_ = t.file.Close() // synced, or the store is offline
+		}
 	}
 }
 
@@ -451,9 +494,9 @@ func (p *plan) reset() {
 	clear(p.targets)
 	clear(p.files)
 	clear(p.indexes)
-	clear(p.epochs)
+	clear(p.texts)
 	clear(p.dirs)
-	*p = plan{targets: p.targets[:0], files: p.files[:0], indexes: p.indexes[:0], epochs: p.epochs[:0], dirs: p.dirs[:0]}
+	*p = plan{targets: p.targets[:0], files: p.files[:0], indexes: p.indexes[:0], texts: p.texts[:0], dirs: p.dirs[:0]}
 }
 
 // publish moves the offsets of all logs of the pass, and tells their listeners.

@@ -376,11 +376,13 @@ func TestDeleteAndRecreate(t *testing.T) {
 	}
 	_, _, err := l.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Now: now()})
 	wantErr(t, err, ErrClosed)
-	if err := s.CreateLog("t-0", [16]byte{2}); err != nil {
+	fresh := openLog(t, s, OpenOptions{TopicID: [16]byte{2}})
+	if err := fresh.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantErr(t, s.CreateLog("t-0", [16]byte{3}), ErrTopicID)
-	fresh := openLog(t, s, OpenOptions{TopicID: [16]byte{2}})
+	_, err = s.OpenLog(OpenOptions{Name: "t-0", TopicID: [16]byte{3}, Config: testConfig()})
+	wantErr(t, err, ErrTopicID)
+	fresh = openLog(t, s, OpenOptions{TopicID: [16]byte{2}})
 	fill(t, fresh, 2)
 	if _, err := l.Read(nil, 0, 1000, true); !errors.Is(err, ErrClosed) {
 		t.Fatalf("read of the deleted log: %v", err)

@@ -79,6 +79,7 @@ type Log struct {
 		lastRound   *round // of the last append, while it may be open
 		epochs      []epochStart
 		epochDirty  bool      // epochs not durable yet
+		metaDirty   bool      // partition.metadata is not there yet
 		indexSynced int       // entries of the active offset index known to be synced
 		syncAsked   bool      // RequestSync, or a roll: sync in the next pass
 		pointNoted  int64     // recovery point handed to the janitor
@@ -279,7 +280,7 @@ func (l *Log) settle() error {
 	settled := func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.mu.durable.Offset >= end && !l.mu.epochDirty
+		return l.mu.durable.Offset >= end && !l.mu.epochDirty && !l.mu.metaDirty
 	}
 	if settled() {
 		return nil
@@ -290,7 +291,7 @@ func (l *Log) settle() error {
 		return fmt.Errorf("close %s: %w", l.name, err)
 	}
 	if !settled() && !l.deleted.Load() {
-		return fmt.Errorf("%w: close %s: the epochs could not be written", ErrIO, l.name)
+		return fmt.Errorf("%w: close %s: the epochs or the topic id could not be written", ErrIO, l.name)
 	}
 	return nil
 }

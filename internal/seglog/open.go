@@ -9,10 +9,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ottla/internal/disk"
 )
 
-// OpenLog opens a log and recovers it. A directory that does not exist is made: the caller's catalog says that the log
-// exists, so the process ended between the two.
+// OpenLog opens a log and recovers it. A directory that does not exist is made, and partition.metadata where it is missing:
+// the caller's catalog says that the log exists. Neither need be durable when OpenLog returns. Both are before the first
+// offset is published as durable, and at the latest when the log is closed.
 func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	if err := s.Offline(); err != nil {
 		return nil, err
@@ -118,6 +121,9 @@ func (r *recovery) run() error {
 			return r.fsyncFailed(err)
 		}
 	}
+	if err := r.keepNames(); err != nil {
+		return err
+	}
 	if err := r.interrupted(); err != nil {
 		return err
 	}
@@ -130,6 +136,25 @@ func (r *recovery) fsyncFailed(err error) error {
 	return r.l.store.Offline()
 }
 
+// keepNames does for what was found what the committer does for what is appended: it is published as durable, so it must be
+// found again, and the topic that it is of be known.
+func (r *recovery) keepNames() error {
+	l := r.l
+	if r.end == 0 {
+		return nil // the first pass does it
+	}
+	if l.mu.metaDirty {
+		if err := disk.WriteFileAtomic(l.store.fs, l.path(metadataFileName), encodeMetadata(l.topicID)); err != nil {
+			return l.ioError("write the topic id", err)
+		}
+		l.mu.metaDirty = false
+	}
+	if err := l.store.keepDirs(); err != nil {
+		return r.fsyncFailed(err)
+	}
+	return nil
+}
+
 func (r *recovery) directory() error {
 	l := r.l
 	info, err := l.store.fs.Stat(l.dir)
@@ -137,9 +162,11 @@ func (r *recovery) directory() error {
 	case err == nil && !info.Dir:
 		return fmt.Errorf("%w: %s is not a directory", ErrCorrupt, l.dir)
 	case err == nil:
-		return checkTopicID(l.store.fs, l.dir, r.o.TopicID)
+		l.mu.metaDirty, err = checkTopicID(l.store.fs, l.dir, r.o.TopicID)
+		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return l.store.CreateLog(l.name, r.o.TopicID)
+		l.mu.metaDirty = r.o.TopicID != [16]byte{}
+		return l.store.makeLogDir(l.name)
 	default:
 		return l.ioError("stat", err)
 	}
@@ -287,7 +314,7 @@ func (r *recovery) publish() error {
 	l.dirDirty.Store(r.o.Unclean) // an empty segment's name may be as new as the kill
 	l.mu.indexSynced = math.MaxInt
 	l.published.Store(true)
-	if l.mu.epochDirty {
+	if l.mu.epochDirty || l.mu.metaDirty {
 		l.store.join(l, false, lazyCommitMax)
 	}
 	return nil

@@ -116,7 +116,7 @@ type Listener interface {
 // OpenOptions describe the log to open.
 type OpenOptions struct {
 	Name    string   // directory below Options.Dir: topic-partition
-	TopicID [16]byte // written to, or compared with, partition.metadata; zero: neither
+	TopicID [16]byte // compared with partition.metadata, or written to it by the first pass; zero: neither
 	Config  *Config
 	// Checkpoint is a durable position of an earlier run. Without one, replay starts at the log start.
 	Checkpoint    Position

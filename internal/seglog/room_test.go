@@ -196,19 +196,14 @@ func TestNoHandleForADirectory(t *testing.T) {
 
 // TestFailedSyncInPlaceOfADirectorys: the syncfs that follows is as final as any, whoever asked for it.
 func TestFailedSyncInPlaceOfADirectorys(t *testing.T) {
-	for name, do := range map[string]func(s *Store, l *Log) error{
-		"commit": func(_ *Store, l *Log) error {
-			_, tk, err := l.Append(mkBatch(t, 3, testEpochTime, 20, 9), AppendOptions{Wait: true, Now: now()})
-			<-tk.Done()
-			return errors.Join(err, tk.Err())
-		},
-		"create": func(s *Store, _ *Log) error { return s.CreateLog("t-1", [16]byte{}) },
-	} {
+	for at, name := range []string{"the log's", "the data directory, for the log's name"} {
 		t.Run(name, func(t *testing.T) {
 			_, faults, s, l := faulty(t)
-			faults.Add(disk.Fault{Kind: disk.FaultNoHandle, Ops: disk.OpSyncDir})
+			faults.Add(disk.Fault{At: int64(at), Kind: disk.FaultNoHandle, Ops: disk.OpSyncDir})
 			faults.Add(disk.Fault{Ops: disk.OpSyncFS})
-			wantErr(t, do(s, l), ErrOffline)
+			_, tk, err := l.Append(mkBatch(t, 3, testEpochTime, 20, 9), AppendOptions{Wait: true, Now: now()})
+			<-tk.Done()
+			wantErr(t, errors.Join(err, tk.Err()), ErrOffline)
 			wantErr(t, s.Offline(), syscall.EIO)
 			wantErr(t, s.Close(), ErrOffline)
 		})

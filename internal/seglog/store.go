@@ -50,6 +50,8 @@ type Store struct {
 	closed    atomic.Bool    // set under mu
 	opening   sync.WaitGroup // recoveries under way; added to under mu while not closed
 	freeLow   atomic.Bool
+	dirsMade  atomic.Int64 // directories of logs that this process has made, each counted when its name is there
+	dirsKept  atomic.Int64 // so many of them, at least, are durable by name
 	written   atomic.Int64 // bytes since the last look at the free space
 
 	mu struct {
@@ -275,48 +277,63 @@ func (s *Store) refreshFreeAfter(bytes int64) {
 	}
 }
 
-// CreateLog makes the directory of a new log durably. One that exists already, for the same topic, is no error.
-func (s *Store) CreateLog(name string, topicID [16]byte) error {
-	if err := s.Offline(); err != nil {
-		return err
-	}
-	dir := filepath.Join(s.dir, name)
-	if err := s.fs.MkdirAll(dir); err != nil {
+// makeLogDir makes the directory of a new log. Its name is durable before anything in it is published as durable: see
+// keepDirs.
+func (s *Store) makeLogDir(name string) error {
+	if err := s.fs.MkdirAll(filepath.Join(s.dir, name)); err != nil {
 		return fmt.Errorf("%w: create %s: %w", ErrIO, name, err)
 	}
-	if err := checkTopicID(s.fs, dir, topicID); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return fmt.Errorf("%w: create %s: %w", ErrIO, name, err)
-	}
+	s.dirsMade.Add(1)
 	return nil
 }
 
-// checkTopicID compares partition.metadata with the topic, or writes it where it is missing. A zero id matches all.
-func checkTopicID(fsys disk.FS, dir string, topicID [16]byte) error {
-	if topicID == ([16]byte{}) {
+// dirsToKeep says whether directories were made whose names are not known to be durable, and how many were made.
+func (s *Store) dirsToKeep() (made int64, some bool) {
+	made = s.dirsMade.Load()
+	return made, made > s.dirsKept.Load()
+}
+
+// keepDirs makes the names of the directories durable that were made, unless they are. Two may do it at the same time: each
+// counts what was made before its sync.
+func (s *Store) keepDirs() error {
+	made, some := s.dirsToKeep()
+	if !some {
 		return nil
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("fsync directory %s: %w", s.dir, err)
+	}
+	s.dirsAreKept(made)
+	return nil
+}
+
+func (s *Store) dirsAreKept(made int64) {
+	for kept := s.dirsKept.Load(); kept < made && !s.dirsKept.CompareAndSwap(kept, made); {
+		kept = s.dirsKept.Load()
+	}
+}
+
+// checkTopicID compares partition.metadata with the topic. A zero id matches all, and wants no file.
+func checkTopicID(fsys disk.FS, dir string, topicID [16]byte) (missing bool, err error) {
+	if topicID == ([16]byte{}) {
+		return false, nil
 	}
 	name := filepath.Join(dir, metadataFileName)
 	b, err := disk.ReadFile(fsys, name, metadataBytesMax)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := disk.WriteFileAtomic(fsys, name, encodeMetadata(topicID)); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrIO, name, err)
-		}
-		return nil
+		return true, nil
 	case err != nil:
-		return fmt.Errorf("%w: %s: %w", ErrIO, name, err)
+		return false, fmt.Errorf("%w: %s: %w", ErrIO, name, err)
 	}
 	found, err := decodeMetadata(b)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return false, fmt.Errorf("%s: %w", name, err)
 	}
 	if found != topicID {
-		return fmt.Errorf("%w: %s is of topic %s, expected %s", ErrTopicID, dir, topicIDString(found), topicIDString(topicID))
+		return false, fmt.Errorf("%w: %s is of topic %s, expected %s", ErrTopicID, dir, topicIDString(found), topicIDString(topicID))
 	}
-	return nil
+	return false, nil
 }
 
 // DeleteLog removes a log: its name is gone durably on return, its files are unlinked in the background. l may be nil if
