@@ -302,3 +302,22 @@ func TestForgottenSyncsAreCaught(t *testing.T) {
 		})
 	}
 }
+
+// TestHeldOffsetsAreFoundAgain: a log whose directory is lost goes on behind its checkpoint. The directory that is made for that
+// must not be lost too: the checkpoint may be.
+func TestHeldOffsetsAreFoundAgain(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	id := [16]byte{1}
+	openLog(t, s, OpenOptions{TopicID: id, Checkpoint: Position{Offset: 10, Position: 700}, HasCheckpoint: true, Unclean: true})
+	lost := mem.CrashClone(0, 1)
+	closeStore(t, s)
+	if missing, err := checkTopicID(lost, filepath.Join("data", "t-0"), id); missing || err != nil {
+		t.Errorf("topic id missing %v, %v", missing, err)
+	}
+	s = openStore(t, lost)
+	if l := openLog(t, s, OpenOptions{TopicID: id, Unclean: true}); l.End() != 10 {
+		t.Errorf("the log ends at %d, offsets below 10 were given out before", l.End())
+	}
+	closeStore(t, s)
+}
