@@ -53,7 +53,7 @@ func newStackWith(tb testing.TB, fs disk.FS, openFiles int) *stack {
 		{Name: "group.consumer.session.timeout.ms", Value: "45000", Default: "45000", Type: catalog.TypeInt},
 	}})
 	must(err)
-	logs, err := seglog.OpenStore(seglog.Options{FS: fs, Dir: stackDir, OpenFilesMax: openFiles, FreeBytesMin: -1, JournalBytes: 64 << 10, Metrics: m.Log})
+	logs, err := seglog.OpenStore(seglog.Options{FS: fs, Dir: stackDir, OpenFilesMax: openFiles, FreeBytesMin: -1, JournalBytes: 1 << 20, Metrics: m.Log})
 	must(err)
 	must(fs.MkdirAll(stackDir + "/cold"))
 	cold, err := coldstate.Open(coldstate.Options{FS: fs, Dir: stackDir + "/cold", MemoryBytes: 4 << 20, Metrics: m.Cold})

@@ -127,8 +127,15 @@ func (n *inode) resizeLocked(size int64) {
 	clear(n.mu.data[old:])
 }
 
-// syncedLocked forgets how to take changes back.
-func (n *inode) syncedLocked() { n.mu.changes = nil }
+// syncedLocked forgets how to take changes back. A short list keeps its array: a file that is synced after each write is no
+// reason to allocate.
+func (n *inode) syncedLocked() {
+	const kept = 64
+	clear(n.mu.changes)
+	if n.mu.changes = n.mu.changes[:0]; cap(n.mu.changes) > kept {
+		n.mu.changes = nil
+	}
+}
 
 // cloneAll copies the file as a process that starts after a kill finds it: all bytes, and the same ones still unsynced.
 // The bytes themselves are shared until one side changes them. The caller holds Mem's lock exclusively.
