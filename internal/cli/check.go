@@ -45,8 +45,9 @@ type check struct {
 	repair bool
 	output string
 
-	view   *catalog.View
-	report checkReport
+	view      *catalog.View
+	report    checkReport
+	leftovers int // deleted partitions that still have entries of producers, after an unclean stop
 }
 
 type checkReport struct {
@@ -141,6 +142,9 @@ func (c *check) all(ctx context.Context) error {
 	if err := c.producers(ctx); err != nil {
 		return err
 	}
+	if c.leftovers > 0 {
+		c.note("%s still has entries of %d deleted partitions, as a broker that was killed leaves them: the next start drops them", node.ProducersDir, c.leftovers)
+	}
 	return c.groups(ctx)
 }
 
@@ -154,11 +158,11 @@ func (c *check) journal() error {
 		return err
 	case n > 0 && c.repair:
 		_, bytes, err := seglog.WriteJournalBack(c.fs, c.dir, slog.New(slog.DiscardHandler))
-		c.note("%d records of the journal, %d bytes, were written into the partitions", n, bytes)
+		c.note("%d commits in the journal, %d bytes, were written into the partitions", n, bytes)
 		return err
 	case n > 0:
-		c.note("the journal has %d records that the next start writes into the partitions, as --repair does; until then the ends of segments may be missing, "+
-			"and what is said of segments, indexes and checkpoints below may come of that alone", n)
+		c.note("the journal holds %d commits that the next start writes into the partitions, as --repair does. That is normal after a kill or a power loss. "+
+			"Until then ends of segments may be missing: of what is said of them below, believe what --repair leaves", n)
 	}
 	return nil
 }

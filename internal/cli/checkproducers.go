@@ -84,10 +84,14 @@ func (c *check) audit(ctx context.Context, cold, scratch *coldstate.Store) error
 		}
 	}
 	return cold.Partitions(func(num uint64) error {
-		if !known[num] {
-			return c.forget(cold, num, checkProblem{Where: node.ProducersDir, Text: fmt.Sprintf("entries of partition number %d, which does not exist", num)})
+		switch {
+		case known[num]:
+			return nil
+		case !c.report.Clean && !c.repair:
+			c.leftovers++
+			return nil
 		}
-		return nil
+		return c.forget(cold, num, checkProblem{Where: node.ProducersDir, Text: fmt.Sprintf("entries of a partition that was deleted (its number was %d)", num)})
 	})
 }
 

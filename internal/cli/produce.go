@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -107,6 +108,7 @@ func (f *produceFlags) run(cmd *cobra.Command, topic string) error {
 	defer cancel()
 	missing := f.topicMissing(ctx, topic)
 	p := &production{flags: f, cmd: cmd, cancel: cancel}
+	go p.watch(ctx, client)
 	readErr := p.lines(ctx, client, headers)
 	if err := client.Flush(ctx); err != nil && readErr == nil {
 		readErr = fmt.Errorf("interrupted before everything was acknowledged: %w", err)
@@ -192,6 +194,31 @@ type producedRecord struct {
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
 	Timestamp int64  `json:"timestamp_ms"`
+}
+
+// watch ends the production where records wait and none is acknowledged for the timeout: kgo gives up no idempotent batch that it may
+// have sent, as its sequence would be missing, and so waits for a dead broker for ever.
+func (p *production) watch(ctx context.Context, client *kgo.Client) {
+	ticker := time.NewTicker(max(p.flags.timeout, time.Millisecond))
+	defer ticker.Stop()
+	for before := -1; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		p.mu.Lock()
+		written := p.mu.written
+		p.mu.Unlock()
+		waiting := client.BufferedProduceRecords()
+		if waiting > 0 && written == before {
+			p.fail(fmt.Errorf("nothing was acknowledged for %s; the last %d records may be written or not: %w", p.flags.timeout, waiting, kgo.ErrRecordTimeout))
+			return
+		}
+		if before = written; waiting == 0 {
+			before = -1
+		}
+	}
 }
 
 func (p *production) fail(err error) {
