@@ -41,12 +41,21 @@ func (k *Broker) CreateTopic(ctx context.Context, name string, partitions int, c
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
 	for made := partitionsAtOnce; made < partitions; made += partitionsAtOnce {
+		// Kafka has answered before its own metadata knows the topic, and then does not add to it.
+		if err := k.awaitLeaders(ctx, admin, name, made); err != nil {
+			return err
+		}
 		answers, err := admin.CreatePartitions(ctx, min(partitions-made, partitionsAtOnce), name)
 		if err = errors.Join(err, answers.Error()); err != nil {
 			return fmt.Errorf("partitions from %d on of topic %s: %w", made, name, err)
 		}
 	}
-	err = k.await(ctx, func() bool {
+	return k.awaitLeaders(ctx, admin, name, partitions)
+}
+
+// awaitLeaders waits until a topic has so many partitions, each with a leader.
+func (k *Broker) awaitLeaders(ctx context.Context, admin *kadm.Client, name string, partitions int) error {
+	err := k.await(ctx, func() bool {
 		known, err := admin.Metadata(ctx, name)
 		if err != nil || len(known.Topics[name].Partitions) != partitions {
 			return false

@@ -28,7 +28,7 @@ func Partitions() Section {
 	return Section{
 		Section: results.Section{
 			Name: "partitions", Title: "Many partitions", Row: "topic",
-			About: "One topic. Create: from the request until every partition has a leader, 5,000 with the topic and 5,000 more with a second request, as Kafka makes fewer than 10,000 in one. Write: one record of 100 bytes to each of 1,000 partitions, at once, by one idempotent producer with " +
+			About: "One topic. Create: from the request until every partition has a leader, 5,000 with the topic and, when these have leaders, 5,000 more with a second request, as Kafka makes fewer than 10,000 in one. Write: one record of 100 bytes to each of 1,000 partitions, at once, by one idempotent producer with " +
 				"acks=all (franz-go), its connection and producer id included. Memory and CPU idle: 5 s after the topic was made, CPU of 10 s. Restart: after a clean stop, from the start of " +
 				"the process until the end of every partition was told to a client. Each step may take two minutes.",
 			Metrics: []results.Metric{
