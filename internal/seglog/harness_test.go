@@ -32,7 +32,12 @@ func testConfig() *Config {
 
 func openStore(t testing.TB, fsys disk.FS) *Store {
 	t.Helper()
-	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: testJournalBytes})
+	return openStoreWith(t, fsys, testJournalBytes)
+}
+
+func openStoreWith(t testing.TB, fsys disk.FS, journalBytes int64) *Store {
+	t.Helper()
+	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: journalBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

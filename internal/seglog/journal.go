@@ -103,7 +103,7 @@ func journalPath(dir string, i int) string { return filepath.Join(dir, journalNa
 // write makes the ranges durable with a record. Not done: the pass has to sync the files. An error is final.
 func (j *journal) write(files []dirtyFile) (done bool, err error) {
 	size := journalRecordSize(files)
-	padded := (size + journalBlock - 1) / journalBlock * journalBlock
+	padded := journalPadded(size)
 	if padded > min(journalRecordMax, j.bytesMax) {
 		return false, nil
 	}
@@ -201,7 +201,7 @@ func (j *journal) beginLocked() bool {
 			j.mu.size[i], err = j.grow(f, 0, j.firstBytes())
 		}
 		if err != nil {
-			j.breakLocked("make", err)
+			j.breakLocked(err)
 			return false
 		}
 		j.mu.size[i] = min(j.mu.size[i]/journalBlock*journalBlock, j.bytesMax)
@@ -225,18 +225,25 @@ func (j *journal) spaceFor(bytes int64) bool {
 	return err == nil && free-max(j.s.freeBytesMin, 0) > journalSpaceFactor*bytes
 }
 
-func (j *journal) breakLocked(what string, err error) {
+func (j *journal) breakLocked(err error) {
 	j.mu.broken = true
-	for i, f := range j.mu.files {
-		for _, f := range []disk.File{f, j.direct[i]} {
-			if f != nil {
-				_ = f.Close()
-			}
-		}
-		j.mu.files[i], j.direct[i] = nil, nil
+	for i := range j.mu.files {
+		_ = j.closeLocked(i) // nothing is in it
 	}
 	j.s.metrics.BackgroundErrors.Inc()
-	j.s.logger.Warn("no journal until the next start: each pass syncs the segments", "step", what, "error", err)
+	j.s.logger.Warn("no journal until the next start: each pass syncs the segments", "error", err)
+}
+
+// closeLocked closes both handles of a file.
+func (j *journal) closeLocked(i int) (err error) {
+	if j.direct[i] != nil {
+		_ = j.direct[i].Close() // each write of it was durable
+	}
+	if j.mu.files[i] != nil {
+		err = j.mu.files[i].Close()
+	}
+	j.mu.files[i], j.direct[i] = nil, nil
+	return err
 }
 
 // grow writes zeros behind what a file has, and returns its size.
@@ -399,19 +406,12 @@ func (j *journal) close(clean bool) error {
 	}
 	var first error
 	for i, f := range j.mu.files {
-		if f == nil {
-			continue
-		}
-		if clean && first == nil {
+		if clean && first == nil && f != nil {
 			first = eraseJournal(f)
 		}
-		if j.direct[i] != nil {
-			_ = j.direct[i].Close() // each write of it was durable
-		}
-		if err := f.Close(); err != nil && first == nil {
+		if err := j.closeLocked(i); err != nil && first == nil {
 			first = err
 		}
-		j.mu.files[i] = nil
 	}
 	j.mu.broken, j.mu.gen = true, 0
 	return first

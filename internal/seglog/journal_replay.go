@@ -35,6 +35,9 @@ const (
 	journalRangeBytes = 2 + 8 + 8 + 4
 )
 
+// journalPadded is the room that a record of so many bytes takes.
+func journalPadded(size int64) int64 { return (size + journalBlock - 1) / journalBlock * journalBlock }
+
 func journalRecordSize(files []dirtyFile) int64 {
 	size := int64(journalHeadBytes)
 	for _, d := range files {
@@ -169,7 +172,7 @@ func decodeJournal(b []byte) (records []journalRecord, damaged bool, err error) 
 			return records, true, nil
 		}
 		records = append(records, r)
-		at += (size + journalBlock - 1) / journalBlock * journalBlock
+		at += journalPadded(size)
 	}
 	return records, false, nil
 }
@@ -305,15 +308,10 @@ func removeIndexesOfClosed(fsys disk.FS, name string) error {
 		at, ok := segmentBase(other, logSuffix)
 		return ok && at > base
 	})
-	for _, suffix := range []string{timeIndexSuffix, indexSuffix} {
-		if !closed {
-			continue
-		}
-		if err := fsys.Remove(filepath.Join(dir, segmentName(base, suffix))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if !closed {
+		return nil
 	}
-	return nil
+	return removeIndexFiles(fsys, dir, base)
 }
 
 // eraseJournal erases the first record of a file durably, and with it all.

@@ -11,6 +11,9 @@ import (
 	"ottla/internal/disk"
 )
 
+// largeJournal has room for records of many blocks.
+const largeJournal = 64 << 10
+
 // wantAlone opens what a disk has and checks that t-0 holds the batch of the one producer and nothing else.
 func wantAlone(t *testing.T, fsys disk.FS, producer int64) {
 	t.Helper()
@@ -105,11 +108,7 @@ func TestJournalErasureInterrupted(t *testing.T) {
 // TestJournalAndPayload: what a client has written may lie where a record could begin, and keeps no broker from starting.
 func TestJournalAndPayload(t *testing.T) {
 	mem := disk.NewMem()
-	o := Options{FS: mem, Dir: "data", FreeBytesMin: -1, JournalBytes: 64 << 10}
-	s, err := OpenStore(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := openStoreWith(t, mem, largeJournal)
 	c := journalConfig()
 	c.SegmentBytes, c.IndexIntervalBytes = 1<<30, 1<<30
 	l := openLog(t, s, OpenOptions{Config: c, Unclean: true})
@@ -130,12 +129,7 @@ func TestJournalAndPayload(t *testing.T) {
 		mustAppend(t, l, parsed)
 		for range 12 {
 			passes(t, l, 1)
-			o.FS = mem.CrashClone(0, 1)
-			again, err := OpenStore(o)
-			if err != nil {
-				t.Fatalf("shift %d: %v", shift, err)
-			}
-			closeStore(t, again)
+			closeStore(t, openStoreWith(t, mem.CrashClone(0, 1), largeJournal))
 		}
 	}
 	closeStore(t, s)
@@ -171,11 +165,7 @@ func TestJournalAndLateData(t *testing.T) {
 // the start or not.
 func TestJournalAndIndexes(t *testing.T) {
 	mem := disk.NewMem()
-	o := Options{FS: mem, Dir: "data", FreeBytesMin: -1, JournalBytes: 64 << 10}
-	s, err := OpenStore(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := openStoreWith(t, mem, largeJournal)
 	c := journalConfig()
 	c.IndexIntervalBytes = 100
 	l := openLog(t, s, OpenOptions{Config: c, Unclean: true})
@@ -201,11 +191,7 @@ func TestJournalAndIndexes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		o.FS = lost
-		again, err := OpenStore(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := openStoreWith(t, lost, largeJournal)
 		got := openLog(t, again, OpenOptions{Config: c, Unclean: true, Checkpoint: position, HasCheckpoint: true})
 		for offset := range int64(8) {
 			if at, ok, err := got.OffsetForTimestamp(testEpochTime + offset); !ok || err != nil || at.Offset != offset {

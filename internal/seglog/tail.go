@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"ottla/internal/batch"
 	"ottla/internal/disk"
@@ -287,11 +288,19 @@ func (l *Log) parkTailLocked() error {
 
 // removeIndexFiles unlinks both indexes; a segment without them is indexed anew at need.
 func (s *segment) removeIndexFiles() error {
+	if err := removeIndexFiles(s.log.store.fs, s.log.dir, s.base); err != nil {
+		return s.log.ioError("remove index", err)
+	}
+	return nil
+}
+
+// removeIndexFiles tries both, and returns the first error.
+func removeIndexFiles(fsys disk.FS, dir string, base int64) error {
 	var first error
 	for _, suffix := range []string{timeIndexSuffix, indexSuffix} {
-		err := s.log.store.fs.Remove(s.path(suffix))
+		err := fsys.Remove(filepath.Join(dir, segmentName(base, suffix)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && first == nil {
-			first = s.log.ioError("remove index", err)
+			first = err
 		}
 	}
 	return first
