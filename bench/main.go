@@ -23,6 +23,7 @@ import (
 	"ottla/bench/report"
 	"ottla/bench/results"
 	"ottla/bench/rows"
+	"ottla/internal/process"
 )
 
 func main() {
@@ -51,6 +52,7 @@ func serveNull(ctx context.Context, args []string, log io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	process.PrepareToServe() // as Ottla's: it is to be the limit
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ottla/internal/disk"
+	"ottla/internal/process"
 )
 
 // Exit codes.
@@ -37,6 +38,8 @@ type Env struct {
 	FS             disk.FS // where data directories are
 	// Signals delivers SIGTERM and SIGINT to serve.
 	Signals <-chan os.Signal
+	// PrepareToServe is called before serve opens anything; nil where the process is not serve's own.
+	PrepareToServe func()
 }
 
 // usageError marks errors for which the way out is another command line.
@@ -63,6 +66,7 @@ func Main() int {
 	return Run(context.Background(), Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environ: os.Environ(), FS: disk.OS(), Signals: signals,
+		PrepareToServe: process.PrepareToServe,
 	})
 }
 

@@ -59,6 +59,9 @@ func addServeFlags(cmd *cobra.Command, env *Env) {
 			printConfig(cmd.OutOrStdout(), c)
 			return nil
 		}
+		if env.PrepareToServe != nil {
+			env.PrepareToServe()
+		}
 		return serve(cmd, env, c)
 	}
 }

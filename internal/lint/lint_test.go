@@ -25,7 +25,7 @@ const (
 // imports is the whole table of what may import what, by the last element of each path. Think hard about the
 // layering before changing it. Tests may import more, downward.
 var imports = map[string][]string{
-	"batch": {}, "wire": {}, "config": {}, "metrics": {}, "disk": {}, "lint": {},
+	"batch": {}, "wire": {}, "config": {}, "metrics": {}, "disk": {}, "lint": {}, "process": {},
 	"producer":    {"batch"},
 	"coldstate":   {"disk", "metrics"},
 	"pidstore":    {"producer", "coldstate", "metrics"},
@@ -52,7 +52,7 @@ var imports = map[string][]string{
 	"watch":       {"evidence", "diagnose", "collect"},
 	"cli": {
 		"node", "config", "seglog", "coldstate", "catalog", "disk", "batch", "pidstore", "producer", "storm", "measure",
-		"evidence", "connection", "explain", "diagnose", "collect", "report", "phrase", "autopsy", "fleet", "watch",
+		"evidence", "connection", "explain", "diagnose", "collect", "report", "phrase", "autopsy", "fleet", "watch", "process",
 	},
 }
 
