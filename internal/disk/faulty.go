@@ -38,6 +38,9 @@ const (
 	// OpOpen is Open, and OpenReadWrite or Lock of an existing file. It is counted as OpRead is.
 	OpOpen
 
+	// OpReserve is Reserve of a file. It changes nothing that can be read and is counted as OpRead is.
+	OpReserve
+
 	// OpMutating is every kind that changes the file system or makes it durable.
 	OpMutating = OpWrite | OpCreate | OpRename | OpRemove | OpTruncate | OpSync | OpSyncDir | OpSyncFS
 )
@@ -389,6 +392,17 @@ func (f *faultyFile) Truncate(size int64) error {
 		return err
 	}
 	return f.File.Truncate(size)
+}
+
+// Reserve implements Reserver.
+func (f *faultyFile) Reserve(from, length int64) error {
+	if err := f.faults.check(OpReserve, f.name); err != nil {
+		return err
+	}
+	if r, ok := f.File.(Reserver); ok {
+		return r.Reserve(from, length)
+	}
+	return errors.ErrUnsupported
 }
 
 func (f *faultyFile) Sync() error {

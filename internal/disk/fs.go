@@ -93,6 +93,14 @@ type Writebacker interface {
 	StartWriteback(length int64) error
 }
 
+// Reserver is a File that may be given room ahead of what is written to it.
+type Reserver interface {
+	// Reserve takes room for length bytes from the given offset on. The size stays what it is, nothing becomes readable, and
+	// Truncate gives back what is behind its size. Errors satisfy errors.Is with errors.ErrUnsupported or syscall.EOPNOTSUPP
+	// where the file system cannot, with syscall.ENOSPC where it is full.
+	Reserve(from, length int64) error
+}
+
 // DirectAlignment is what addresses, offsets and lengths of direct writes are multiples of, in bytes.
 const DirectAlignment = 4096
 

@@ -79,6 +79,17 @@ func (f *memFile) Truncate(size int64) error {
 	return nil
 }
 
+// Reserve implements Reserver. Room that nothing was written to is not counted.
+func (f *memFile) Reserve(from, length int64) error {
+	if err := f.writable(); err != nil {
+		return pathError("reserve", f.name, err)
+	}
+	if from < 0 || length <= 0 {
+		return pathError("reserve", f.name, syscall.EINVAL)
+	}
+	return nil
+}
+
 func (f *memFile) Sync() error {
 	if f.closed.Load() {
 		return pathError("fdatasync", f.name, fs.ErrClosed)

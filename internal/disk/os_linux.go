@@ -23,6 +23,13 @@ func (*osFS) OpenDirect(name string) (File, error) {
 	return openOS(name, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC)
 }
 
+// Reserve implements Reserver.
+func (f osFile) Reserve(from, length int64) error {
+	return control(f.File, func(fd int) error {
+		return retryInterrupted(func() error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, from, length) })
+	})
+}
+
 // StartWriteback implements Writebacker.
 func (f osFile) StartWriteback(length int64) error {
 	return control(f.File, func(fd int) error {

@@ -105,6 +105,7 @@ func (l *Log) writeLocked(s *segment, b batch.Batch) error {
 		}
 		l.torn = false
 	}
+	l.reserve(s, f, int64(b.Size()))
 	n, err := f.WriteAt(b.Bytes(), size)
 	if err == nil && n == b.Size() {
 		return nil
@@ -193,6 +194,7 @@ func (l *Log) rollLocked(now time.Time) (*segment, *tail, error) {
 			return nil, nil, err
 		}
 	}
+	old.appendedLast()
 	if err := l.flushIndexLocked(t); err != nil {
 		// Without index files the segment is indexed anew when somebody needs it; with partial ones it would be believed.
 		l.store.metrics.IndexWriteErrors.Inc()

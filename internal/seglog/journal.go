@@ -25,8 +25,6 @@ const (
 	journalRecordMax = 256 << 10
 	// journalBlock is what records are padded to: a block that two records share would be written twice.
 	journalBlock = disk.DirectAlignment
-	// journalSpaceFactor is how many times the space must be free that a file is about to take.
-	journalSpaceFactor = 8
 	// journalFilesMax is how many files a checkpoint fsyncs one by one. Syncfs would also wait for what other processes write.
 	journalFilesMax = 64
 )
@@ -188,7 +186,7 @@ func (j *journal) placeLocked(padded int64) bool {
 
 // beginLocked makes the files, or finds those of an earlier run. If that fails there is no journal until the next start.
 func (j *journal) beginLocked() bool {
-	if j.mu.broken || !j.spaceFor(2*j.firstBytes()) {
+	if j.mu.broken || !j.s.spaceFor(2*j.firstBytes()) {
 		return false
 	}
 	for i := range j.mu.files {
@@ -218,12 +216,6 @@ func (j *journal) beginLocked() bool {
 }
 
 func (j *journal) firstBytes() int64 { return min(journalFirstBytes, j.bytesMax) }
-
-// spaceFor says whether there is plenty of space for so much more: the data itself comes first.
-func (j *journal) spaceFor(bytes int64) bool {
-	free, err := j.s.fs.FreeBytes(j.s.dir)
-	return err == nil && free-max(j.s.freeBytesMin, 0) > journalSpaceFactor*bytes
-}
 
 func (j *journal) breakLocked(err error) {
 	j.mu.broken = true
@@ -311,7 +303,7 @@ func (j *journal) growLocked(f disk.File, i int) {
 		return
 	}
 	j.mu.Unlock()
-	if j.spaceFor(wanted - size) {
+	if j.s.spaceFor(wanted - size) {
 		size, _ = j.grow(f, size, wanted)
 	}
 	j.mu.Lock()

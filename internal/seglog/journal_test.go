@@ -126,7 +126,7 @@ func TestJournalWithoutRoom(t *testing.T) {
 	closeStore(t, s)
 
 	small := disk.NewMem()
-	small.SetCapacity(journalSpaceFactor * 2 * testJournalBytes)
+	small.SetCapacity(spaceFactor * 2 * testJournalBytes)
 	s = openStore(t, small)
 	l = openLog(t, s, OpenOptions{Config: journalConfig(), Unclean: true})
 	passes(t, l, 10)

@@ -6,6 +6,15 @@ import (
 	"ottla/internal/disk"
 )
 
+// spaceFactor is how many times the space must be free that is about to be taken ahead of data.
+const spaceFactor = 8
+
+// spaceFor says whether there is plenty of space for so many bytes more: the data itself comes first.
+func (s *Store) spaceFor(bytes int64) bool {
+	free, err := s.fs.FreeBytes(s.dir)
+	return err == nil && free-max(s.freeBytesMin, 0) > spaceFactor*bytes
+}
+
 // storeFS is the store's file system. Where no handle is left it has the store's files give way, whatever bound they were
 // given: sockets take handles too, and nothing that can be had by closing an idle file may fail for the want of one.
 //

@@ -214,6 +214,9 @@ func TestFailedSyncInPlaceOfADirectorys(t *testing.T) {
 func TestNoHandleForAnIndex(t *testing.T) {
 	_, faults, s, l := faulty(t)
 	fill(t, l, 20)
+	if err := s.journal.retire(l.name); err != nil { // a checkpoint counts too
+		t.Fatal(err)
+	}
 	seg := l.mu.segments[0] // nothing is under way
 	before := counterValue(t, s.metrics.Fsyncs)
 	faults.Add(disk.Fault{Kind: disk.FaultNoHandle, Times: disk.Forever, Ops: disk.OpOpen, Path: seg.path(indexSuffix)})

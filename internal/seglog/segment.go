@@ -56,6 +56,9 @@ type segment struct {
 		sync.Mutex
 		file   disk.File // nil: closed
 		exists bool      // the .log file has been created
+		// reserved is where the room ends that was taken ahead of appends: see reserve. It is written by who appends,
+		// with a reference and under appendMu, and where that is kept out.
+		reserved int64
 	}
 
 	// Guarded by Log.mu. size is the end of the last complete append.
@@ -179,6 +182,7 @@ func (s *segment) closeIfIdle() bool {
 		return true
 	}
 	dirty = s.dirty() || dirty || s.refs.Load() != 0
+	s.giveBackLocked()
 	err := s.open.file.Close()
 	s.open.file = nil
 	if dirty {
