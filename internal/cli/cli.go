@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -38,8 +39,6 @@ type Env struct {
 	FS             disk.FS // where data directories are
 	// Signals delivers SIGTERM and SIGINT to serve.
 	Signals <-chan os.Signal
-	// PrepareToServe is called before serve opens anything; nil where the process is not serve's own.
-	PrepareToServe func()
 }
 
 // usageError marks errors for which the way out is another command line.
@@ -58,6 +57,9 @@ var errFailed = errors.New("failed")
 
 // Main runs the process's own command line and returns its exit code.
 func Main() int {
+	if mayServe(os.Args[1:]) {
+		process.PrepareToServe()
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup means that a closed terminal is no reason to stop
@@ -66,8 +68,13 @@ func Main() int {
 	return Run(context.Background(), Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environ: os.Environ(), FS: disk.OS(), Signals: signals,
-		PrepareToServe: process.PrepareToServe,
 	})
+}
+
+// mayServe says whether a command line may be one of serve's. It is asked before flags are known: for one that only prints
+// help, yes is right too.
+func mayServe(args []string) bool {
+	return len(args) == 0 || args[0] == "serve" || strings.HasPrefix(args[0], "-")
 }
 
 // Run runs one command line and returns its exit code.

@@ -59,9 +59,6 @@ func addServeFlags(cmd *cobra.Command, env *Env) {
 			printConfig(cmd.OutOrStdout(), c)
 			return nil
 		}
-		if env.PrepareToServe != nil {
-			env.PrepareToServe()
-		}
 		return serve(cmd, env, c)
 	}
 }

@@ -19,22 +19,22 @@ const (
 	// keeps its share of GOMAXPROCS until that thread has seen it, which the slack delays.
 	blockedMax = 2
 
-	// execMark tells the new process image that it is one: where the slack does not survive exec, it would go on for ever. It
-	// has no prefix of a configuration key.
+	// execMark tells the new process image that it is one: where the slack does not survive exec, it would go on for ever. Set
+	// from the outside it has the process stay as it is. It has no prefix of a configuration key.
 	execMark = "_OTTLA_EXEC"
 )
 
-// PrepareToServe is called once, before anything is opened: on Linux it may replace the process image by the same program, with
-// the same arguments, environment and process id, since only threads that are made afterwards get another timer slack, and
-// the one it is for is made by the runtime before main. A service manager that sets the slack (TimerSlackNSec of systemd) spares
-// that. What the system refuses is left as it is.
+// PrepareToServe is called once, before anything else: before signals are caught, before a pipe or a file is read. On Linux it may
+// replace the process image by the same program, with the same arguments, environment and process id, since only threads that are
+// made afterwards get another timer slack, and the one it is for is made by the runtime before main. A service manager that
+// sets the slack (TimerSlackNSec of systemd) spares that. What the system refuses is left as it is.
 func PrepareToServe() {
-	if _, again := os.LookupEnv(execMark); again {
+	_, again := os.LookupEnv(execMark)
+	if again {
 		_ = os.Unsetenv(execMark)
-	} else {
-		relaxTimers()
 	}
-	if os.Getenv("GOMAXPROCS") == "" {
+	relaxed := relaxTimers(!again)
+	if relaxed && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + blockedMax)
 	}
 }

@@ -100,7 +100,7 @@ func (l *Log) writeLocked(s *segment, b batch.Batch) error {
 	}
 	size := s.size // only the holder of appendMu writes it
 	if l.torn {
-		if err := f.Truncate(size); err != nil {
+		if err := l.cut(s, f); err != nil {
 			return l.ioError("cut", err)
 		}
 		l.torn = false
@@ -113,7 +113,7 @@ func (l *Log) writeLocked(s *segment, b batch.Batch) error {
 	if err == nil {
 		err = fmt.Errorf("short write: %d of %d bytes", n, b.Size())
 	}
-	l.torn = f.Truncate(size) != nil
+	l.torn = l.cut(s, f) != nil
 	return l.ioError("append", err)
 }
 
@@ -227,7 +227,7 @@ func (l *Log) cutLocked(s *segment) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Truncate(s.size); err != nil {
+	if err := l.cut(s, f); err != nil {
 		return l.ioError("cut", err)
 	}
 	l.torn = false

@@ -308,6 +308,9 @@ func (r *recovery) publish() error {
 	l.committed.Store(r.end)
 	l.end.Store(r.end)
 	l.suspect = r.o.Unclean && active.size > 0
+	if r.o.Unclean {
+		active.open.reserved.end = active.size // who was killed has not given back what it had reserved
+	}
 	if active.base == r.trust.SegmentBase {
 		l.suspectFrom = r.trust.Position
 	}

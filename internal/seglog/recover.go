@@ -219,11 +219,10 @@ func (r *recovery) makeDurable(s *segment, from, valid int64) error {
 		return err
 	}
 	defer s.release()
-	// Also where nothing is behind it: a broker that was killed has not given back what it had reserved.
-	if err := f.Truncate(valid); err != nil {
-		return r.l.ioError("cut", err)
-	}
 	if s.size > valid {
+		if err := f.Truncate(valid); err != nil {
+			return r.l.ioError("cut", err)
+		}
 		r.l.store.metrics.TruncatedBytes.Add(float64(s.size - valid))
 		r.l.store.logger.Warn("cut a torn tail", "log", r.l.name, "segment", s.base, "position", valid, "bytes", s.size-valid)
 	}

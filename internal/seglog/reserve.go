@@ -1,7 +1,9 @@
 package seglog
 
 import (
-	"math"
+	"errors"
+	"sync"
+	"syscall"
 
 	"ottla/internal/disk"
 )
@@ -12,9 +14,22 @@ const (
 	// reserveBytesMax is how much room in bytes a segment has at most ahead of what was appended. It never has more than it
 	// has bytes.
 	reserveBytesMax = 8 << 20
-	// reserveFailed is the end of the reserved room where there is none to be had.
-	reserveFailed = math.MaxInt64
+	// reservingMax is how many segments of a store have such room: 1 GiB in all.
+	reservingMax = 128
+	// reservingLooks is how many of them are looked at to take the room of one for another.
+	reservingLooks = 4
 )
+
+// reserved is the room that a segment has ahead of what was appended to it. What is said of appendMu is of the segment's log.
+type reserved struct {
+	// end is where the room ends; 0 means that there is none, or none that is known of. It is written under appendMu by who has
+	// the file open with a reference, and under segment.open where nobody has one.
+	end int64
+	// claimed says that the segment is one of those that have room. Guarded by appendMu.
+	claimed bool
+	// refused says that the file system gives none. Guarded by appendMu.
+	refused bool
+}
 
 // reserve takes room in the file for a large batch and some that may follow. Without it the file system looks for a place for each
 // page of each append, and again for all of them when they are synced: of an append of 1 MB and its fdatasync that was a quarter
@@ -22,42 +37,108 @@ const (
 //
 // It is an offer that may fail: then the append itself finds out whether there is space. appendMu is held.
 func (l *Log) reserve(s *segment, f disk.File, size int64) {
-	end := s.size + size
-	if size < reserveBatchMin || end <= s.open.reserved {
+	r, end := &s.open.reserved, s.size+size
+	if size < reserveBatchMin || end <= r.end || r.refused {
 		return
 	}
-	r, ok := f.(disk.Reserver)
+	file, ok := f.(disk.Reserver)
 	if !ok {
 		return
 	}
-	from := max(s.size, s.open.reserved)
+	from := max(s.size, r.end)
 	to := min(end+min(s.size, reserveBytesMax), segmentBytesMax(l.config()))
-	if to <= from || !l.store.spaceFor(to-from) {
+	if to <= from || !l.store.spaceFor(to-from) || !l.store.reserving.claim(s) {
 		return
 	}
-	if r.Reserve(from, to-from) != nil {
-		to = reserveFailed
+	if err := file.Reserve(from, to-from); err != nil {
+		r.refused = true
+		if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EOPNOTSUPP) {
+			_ = l.cut(s, f) // it may have taken some all the same
+		}
+		return
 	}
-	s.open.reserved = to
+	r.end = to
 }
 
-// giveBackLocked frees what was reserved and not used. What cannot be freed goes with the file. segment.open is held, and
-// nobody appends.
+// cut sets the file's size to that of the segment. What was reserved goes too. appendMu is held.
+func (l *Log) cut(s *segment, f disk.File) error {
+	err := f.Truncate(s.size)
+	if err == nil {
+		s.open.reserved.end = 0
+	}
+	return err
+}
+
+// giveBackLocked frees what was reserved and not used. What cannot be freed goes with the file. It sets the time of the file's
+// last change, which is what retention knows of records without timestamps. segment.open is held, and nobody appends.
 func (s *segment) giveBackLocked() {
-	if s.open.reserved == 0 {
+	if s.open.reserved.end == 0 {
 		return
 	}
-	if size, err := s.open.file.Size(); err == nil && s.open.reserved != reserveFailed {
-		_ = s.open.file.Truncate(size)
+	if size, err := s.open.file.Size(); err == nil {
+		_ = s.open.file.Truncate(size) // a power loss may find zeros in what was not synced: recovery cuts them as any torn tail
 	}
-	s.open.reserved = 0
+	s.open.reserved.end = 0
 }
 
-// appendedLast frees what a segment has reserved that gets no more appends. appendMu is held.
+// appendedLast frees what a segment has reserved that gets no more appends for now. appendMu is held.
 func (s *segment) appendedLast() {
 	s.open.Lock()
 	defer s.open.Unlock()
 	if s.open.file != nil {
 		s.giveBackLocked()
+	}
+}
+
+// reserving bounds how many segments have room ahead of their appends. mu is taken under the appendMu of the log that asks; of
+// another log appendMu is only tried.
+type reserving struct {
+	mu   sync.Mutex
+	ring []*segment // claimed; some of them have given it back
+	hand int
+}
+
+// claim says whether the segment may have room. It may take it from another that nobody appends to just now. appendMu is held.
+func (y *reserving) claim(s *segment) bool {
+	if s.open.reserved.claimed {
+		return true
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if len(y.ring) < reservingMax {
+		y.ring = append(y.ring, s)
+		s.open.reserved.claimed = true
+		return true
+	}
+	for range reservingLooks {
+		y.hand = (y.hand + 1) % len(y.ring)
+		other := y.ring[y.hand]
+		if other.log != s.log {
+			if !other.log.appendMu.TryLock() {
+				continue
+			}
+			other.appendedLast()
+			other.open.reserved.claimed = false
+			other.log.appendMu.Unlock()
+		} else {
+			other.appendedLast()
+			other.open.reserved.claimed = false
+		}
+		y.ring[y.hand] = s
+		s.open.reserved.claimed = true
+		return true
+	}
+	return false
+}
+
+// giveBackAll frees the room of all segments that nobody appends to just now: space has become scarce. No appendMu is held.
+func (y *reserving) giveBackAll() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, s := range y.ring {
+		if s.log.appendMu.TryLock() {
+			s.appendedLast()
+			s.log.appendMu.Unlock()
+		}
 	}
 }

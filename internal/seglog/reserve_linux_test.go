@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -37,14 +38,15 @@ func TestReservedRoomIsGivenBack(t *testing.T) {
 	}
 	name := func(base int64) string { return filepath.Join(dir, "t-0", segmentName(base, logSuffix)) }
 	faults := disk.NewFaults()
-	open := func(unclean bool) (*Store, *Log) {
+	open := func(o OpenOptions) (*Store, *Log) {
 		s, err := OpenStore(Options{FS: disk.NewFaulty(disk.OS(), faults), Dir: dir, FreeBytesMin: -1, JournalBytes: testJournalBytes})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := testConfig()
 		c.SegmentBytes = 4 << 20
-		return s, openLog(t, s, OpenOptions{Config: c, Unclean: unclean})
+		o.Config = c
+		return s, openLog(t, s, o)
 	}
 	given := func(base int64) {
 		t.Helper()
@@ -59,7 +61,7 @@ func TestReservedRoomIsGivenBack(t *testing.T) {
 		}
 	}
 
-	s, l := open(false)
+	s, l := open(OpenOptions{})
 	largeBatches(t, l, 5)
 	reserved(0)
 	largeBatches(t, l, 15) // 15 of them fit a segment
@@ -69,19 +71,23 @@ func TestReservedRoomIsGivenBack(t *testing.T) {
 	closeStore(t, s)
 	given(second)
 
-	s, l = open(false)
-	largeBatches(t, l, 1)
-	reserved(second)
-	faults.Crash()
-	_ = s.Close() // nothing reaches the disk any more
-	reserved(second)
-	faults = disk.NewFaults()
-	s, l = open(true)
-	given(second)
-	if n := len(readAll(t, l, 1<<20)); n != 21 {
-		t.Errorf("%d batches of 21", n)
+	// Killed, and found by a start that has everything to check, and by one that has nothing to.
+	for i, known := range []bool{false, true} {
+		s, l = open(OpenOptions{})
+		largeBatches(t, l, 1)
+		reserved(second)
+		o := OpenOptions{Unclean: true, HasCheckpoint: known, Checkpoint: l.Position()}
+		faults.Crash()
+		_ = s.Close() // nothing reaches the disk any more
+		reserved(second)
+		faults = disk.NewFaults()
+		s, l = open(o)
+		if n := len(readAll(t, l, 1<<20)); n != 21+i {
+			t.Errorf("%d batches of %d", n, 21+i)
+		}
+		closeStore(t, s)
+		given(second)
 	}
-	closeStore(t, s)
 }
 
 func reserves(t *testing.T, name string) bool {
@@ -120,4 +126,41 @@ func TestNoRoomToReserve(t *testing.T) {
 		}
 		closeStore(t, s)
 	}
+}
+
+// TestRoomOfManySegments: no more than reservingMax have some, those that are appended to, and none when space is scarce.
+func TestRoomOfManySegments(t *testing.T) {
+	s := openStore(t, disk.NewMem())
+	c := testConfig()
+	c.SegmentBytes = 8 << 20
+	var logs []*Log
+	with := func() (n int) {
+		for _, l := range logs {
+			if l.mu.segments[0].open.reserved.end > l.mu.segments[0].size {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range reservingMax + 8 {
+		l := openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: c})
+		logs = append(logs, l)
+		largeBatches(t, l, 2)
+		if l.mu.segments[0].open.reserved.end <= l.mu.segments[0].size {
+			t.Errorf("log %d has no room", i)
+		}
+	}
+	if n := with(); n != reservingMax {
+		t.Errorf("%d segments have room, want %d", n, reservingMax)
+	}
+	s.reserving.giveBackAll()
+	if n := with(); n != 0 {
+		t.Errorf("%d segments have room, want none", n)
+	}
+	for _, l := range logs {
+		if n := len(readAll(t, l, 1<<20)); n != 2 {
+			t.Errorf("%s has %d batches of 2", l.name, n)
+		}
+	}
+	closeStore(t, s)
 }

@@ -54,11 +54,9 @@ type segment struct {
 
 	open struct {
 		sync.Mutex
-		file   disk.File // nil: closed
-		exists bool      // the .log file has been created
-		// reserved is where the room ends that was taken ahead of appends: see reserve. It is written by who appends,
-		// with a reference and under appendMu, and where that is kept out.
-		reserved int64
+		file     disk.File // nil: closed
+		exists   bool      // the .log file has been created
+		reserved reserved
 	}
 
 	// Guarded by Log.mu. size is the end of the last complete append.

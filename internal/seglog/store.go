@@ -38,6 +38,7 @@ type Store struct {
 	files        *fileCache
 	committer    *committer
 	journal      *journal
+	reserving    reserving
 	janitor      *janitor
 
 	wake    chan struct{} // one pending wake-up of the committer
@@ -268,6 +269,9 @@ func (s *Store) refreshFree() {
 	s.metrics.FreeBytes.Set(float64(free))
 	if low := free < s.freeBytesMin; s.freeLow.Swap(low) != low {
 		s.logger.Warn("free space of the data directory", "dir", s.dir, "bytes", free, "minimum", s.freeBytesMin, "appends_refused", low)
+		if low {
+			s.reserving.giveBackAll()
+		}
 	}
 }
 
