@@ -7,6 +7,7 @@ import (
 
 	"ottla/internal/batch"
 	"ottla/internal/catalog"
+	"ottla/internal/wire"
 )
 
 // Tests of the APIs that only ask: ListOffsets, Metadata, FindCoordinator,
@@ -292,7 +293,16 @@ func TestInitProducerID(t *testing.T) {
 			}
 			req := kmsg.NewPtrInitProducerIDRequest()
 			req.TransactionalID, req.ProducerID, req.ProducerEpoch = c.txn, c.pid, c.epoch
-			resp := s.do(req, version).(*kmsg.InitProducerIDResponse)
+			// Else the answers before it would be sent by themselves, one write each.
+			reply := s.b.Handle(t.Context(), s.request(req, version))
+			if p, ok := reply.(wire.Poller); !ok || !p.Done() {
+				t.Errorf("version %d %+v: the answer is not there at once", version, c)
+			}
+			r, err := reply.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp := r.(*kmsg.InitProducerIDResponse)
 			if resp.ErrorCode != c.code || (c.code == codeNone) != (resp.ProducerID >= 0 && resp.ProducerEpoch == 0) {
 				t.Errorf("version %d %+v: %+v", version, c, resp)
 			}

@@ -138,14 +138,8 @@ func (ids *IDs) raiseAge(age uint32) { ids.age.Store(max(ids.age.Load(), age)) }
 func (ids *IDs) Next() (int64, error) {
 	for {
 		ids.mu.Lock()
-		if ids.mu.current.start == ids.mu.current.end {
-			ids.mu.current, ids.mu.spare = ids.mu.spare, idRange{}
-		}
-		if ids.mu.current.start < ids.mu.current.end {
-			pid := ids.mu.current.start
-			ids.advanceLocked(pid + 1)
+		if pid, ok := ids.nextLocked(); ok {
 			ids.mu.Unlock()
-			ids.metrics.IDsIssued.Inc()
 			return pid, nil
 		}
 		filled := ids.fillLocked()
@@ -158,6 +152,26 @@ func (ids *IDs) Next() (int64, error) {
 			return -1, err
 		}
 	}
+}
+
+// TryNext issues an id if there is one without waiting.
+func (ids *IDs) TryNext() (pid int64, ok bool) {
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	return ids.nextLocked()
+}
+
+func (ids *IDs) nextLocked() (pid int64, ok bool) {
+	if ids.mu.current.start == ids.mu.current.end {
+		ids.mu.current, ids.mu.spare = ids.mu.spare, idRange{}
+	}
+	if ids.mu.current.start == ids.mu.current.end {
+		return -1, false
+	}
+	pid = ids.mu.current.start
+	ids.advanceLocked(pid + 1)
+	ids.metrics.IDsIssued.Inc()
+	return pid, true
 }
 
 // advanceLocked moves to the next id within the current block.
