@@ -152,9 +152,12 @@ func (b badly) maybe(where string) {
 func TestPanicsEndOneConnection(t *testing.T) {
 	for _, where := range []string{"handle", "nil reply", "wait", "done", "append", "release"} {
 		t.Run(where, func(t *testing.T) {
+			// The first answer waits until the second request is queued: else it may be sent by itself, and nobody asks whether the
+			// second is done.
+			var queued chan struct{}
 			handler := func(_ context.Context, r *wire.Request) wire.Reply {
 				if r.Key != 3 {
-					return wire.Ready(answer(r))
+					return waitFunc(func(context.Context) (wire.Response, error) { <-queued; return answer(r), nil })
 				}
 				switch where {
 				case "handle":
@@ -165,9 +168,12 @@ func TestPanicsEndOneConnection(t *testing.T) {
 				return badly{answer(r), where}
 			}
 			bubble(t, handler, Options{}, func(t *testing.T, f *fixture) {
+				queued = make(chan struct{}) // of the bubble
 				other, c := f.pipes.dial(t), f.pipes.dial(t)
 				metadata := kmsg.NewPtrMetadataRequest()
 				go c.send(cluster(), metadata)
+				synctest.Wait()
+				close(queued)
 				for {
 					if _, _, err := c.receive(); err != nil {
 						break
