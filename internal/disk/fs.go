@@ -96,8 +96,8 @@ type Writebacker interface {
 // Reserver is a File that may be given room ahead of what is written to it.
 type Reserver interface {
 	// Reserve takes room for length bytes from the given offset on. The size stays what it is, nothing becomes readable, and
-	// Truncate gives back what is behind its size. Errors satisfy errors.Is with errors.ErrUnsupported or syscall.EOPNOTSUPP
-	// where the file system cannot, with syscall.ENOSPC where it is full.
+	// Truncate gives back what is behind its size. Errors satisfy errors.Is with errors.ErrUnsupported where the file system
+	// cannot, with syscall.ENOSPC where it is full.
 	Reserve(from, length int64) error
 }
 

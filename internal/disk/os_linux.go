@@ -11,11 +11,11 @@ const errWouldBlock = unix.EWOULDBLOCK
 // syncData retries EINTR alone: it means that nothing was done. Any other error is final, the kernel has marked the
 // pages clean.
 func syncData(f *os.File) error {
-	return control(f, func(fd int) error { return retryInterrupted(func() error { return unix.Fdatasync(fd) }) })
+	return control(f, unix.Fdatasync)
 }
 
 func syncFS(d *os.File) error {
-	return control(d, func(fd int) error { return retryInterrupted(func() error { return unix.Syncfs(fd) }) })
+	return control(d, unix.Syncfs)
 }
 
 // OpenDirect implements DirectOpener.
@@ -25,14 +25,10 @@ func (*osFS) OpenDirect(name string) (File, error) {
 
 // Reserve implements Reserver.
 func (f osFile) Reserve(from, length int64) error {
-	return control(f.File, func(fd int) error {
-		return retryInterrupted(func() error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, from, length) })
-	})
+	return control(f.File, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, from, length) })
 }
 
 // StartWriteback implements Writebacker.
 func (f osFile) StartWriteback(length int64) error {
-	return control(f.File, func(fd int) error {
-		return retryInterrupted(func() error { return unix.SyncFileRange(fd, 0, length, unix.SYNC_FILE_RANGE_WRITE) })
-	})
+	return control(f.File, func(fd int) error { return unix.SyncFileRange(fd, 0, length, unix.SYNC_FILE_RANGE_WRITE) })
 }

@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// control calls fn with the file's descriptor, again as long as it is interrupted.
 func control(f *os.File, fn func(fd int) error) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = fn(int(fd)) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { inner = retryInterrupted(func() error { return fn(int(fd)) }) }); err != nil {
 		return err
 	}
 	return inner
@@ -33,9 +34,7 @@ func retryInterrupted(fn func() error) error {
 func syncDirHandle(d *os.File) error { return d.Sync() }
 
 func lockHandle(f *os.File) error {
-	return control(f, func(fd int) error {
-		return retryInterrupted(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
-	})
+	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
 
 func space(dir string) (free, total int64, err error) {

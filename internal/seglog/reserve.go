@@ -2,8 +2,8 @@ package seglog
 
 import (
 	"errors"
+	"slices"
 	"sync"
-	"syscall"
 
 	"ottla/internal/disk"
 )
@@ -52,7 +52,7 @@ func (l *Log) reserve(s *segment, f disk.File, size int64) {
 	}
 	if err := file.Reserve(from, to-from); err != nil {
 		r.refused = true
-		if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EOPNOTSUPP) {
+		if !errors.Is(err, errors.ErrUnsupported) {
 			_ = l.cut(s, f) // it may have taken some all the same
 		}
 		return
@@ -90,6 +90,20 @@ func (s *segment) appendedLast() {
 	}
 }
 
+// giveUp frees a segment's room and gives up its claim, unless somebody appends to its log just now. held is the log whose appendMu the
+// caller has, or nil.
+func (s *segment) giveUp(held *Log) bool {
+	if s.log != held {
+		if !s.log.appendMu.TryLock() {
+			return false
+		}
+		defer s.log.appendMu.Unlock()
+	}
+	s.appendedLast()
+	s.open.reserved.claimed = false
+	return true
+}
+
 // reserving bounds how many segments have room ahead of their appends. mu is taken under the appendMu of the log that asks; of
 // another log appendMu is only tried.
 type reserving struct {
@@ -112,21 +126,11 @@ func (y *reserving) claim(s *segment) bool {
 	}
 	for range reservingLooks {
 		y.hand = (y.hand + 1) % len(y.ring)
-		other := y.ring[y.hand]
-		if other.log != s.log {
-			if !other.log.appendMu.TryLock() {
-				continue
-			}
-			other.appendedLast()
-			other.open.reserved.claimed = false
-			other.log.appendMu.Unlock()
-		} else {
-			other.appendedLast()
-			other.open.reserved.claimed = false
+		if y.ring[y.hand].giveUp(s.log) {
+			y.ring[y.hand] = s
+			s.open.reserved.claimed = true
+			return true
 		}
-		y.ring[y.hand] = s
-		s.open.reserved.claimed = true
-		return true
 	}
 	return false
 }
@@ -135,10 +139,5 @@ func (y *reserving) claim(s *segment) bool {
 func (y *reserving) giveBackAll() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	for _, s := range y.ring {
-		if s.log.appendMu.TryLock() {
-			s.appendedLast()
-			s.log.appendMu.Unlock()
-		}
-	}
+	y.ring = slices.DeleteFunc(y.ring, func(s *segment) bool { return s.giveUp(nil) })
 }
