@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// readBufferBytes is what an idle connection keeps for reading. A frame that fits is handled in place.
+	// readBufferBytes is what a connection takes for reading while bytes are there. A frame that fits is handled in place.
 	readBufferBytes = 4 << 10
 	// largeFrameBytes divides the two lines in which frames wait for memory.
 	largeFrameBytes = 1 << 20
@@ -21,6 +21,11 @@ const (
 	connectionDecodedBytesMax = 128 << 10
 	// requestBytes is what every request that waits for its answer counts as, over its elements.
 	requestBytes = 512
+
+	// busyRequests is how many requests make a connection busy, and quietAfter how long there must be none before it is
+	// quiet again, see conn. Most connections that a client makes to find the cluster ask less, and never again.
+	busyRequests = 8
+	quietAfter   = time.Second
 
 	// firstRequestMax bounds how long a connection may stay silent before its first request.
 	firstRequestMax = time.Minute
