@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +35,13 @@ func (c *conn) running() *writer {
 	return c.answers.writer
 }
 
+// atRest says whether all goroutines that wait for frames do it in rest, which is below no handler's stack.
+func atRest() bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Contains(stacks, []byte("server.(*conn).rest(")) && !bytes.Contains(stacks, []byte("server.(*conn).proceed("))
+}
+
 func pass(d time.Duration) {
 	timer := time.NewTimer(d)
 	<-timer.C
@@ -49,36 +58,65 @@ func (c *client) ask(n int) {
 	synctest.Wait()
 }
 
-func TestConnectionAtRestHasNoWriter(t *testing.T) {
+func TestConnectionAtRestHoldsNothing(t *testing.T) {
 	bubble(t, echo, Options{}, func(t *testing.T, f *fixture) {
 		c := f.pipes.dial(t)
 		for i := range busyRequests - 1 {
 			c.ask(1)
-			if f.only(t).running() != nil {
-				t.Fatalf("a writer waits after request %d", i+1)
+			if f.only(t).running() != nil || !atRest() {
+				t.Fatalf("after request %d: a writer waits: %v; the reader is at rest: %v", i+1, f.only(t).running() != nil, atRest())
 			}
 		}
 		c.ask(1)
 		busy := f.only(t).running()
-		if busy == nil {
-			t.Fatal("no writer stays with a busy connection")
+		if busy == nil || atRest() {
+			t.Fatalf("a busy connection has lost its writer: %v; its reader: %v", busy == nil, atRest())
 		}
 		for range 20 { // far longer than quietAfter in all
 			pass(quietAfter / 2)
 			c.ask(1)
-			if f.only(t).running() != busy {
-				t.Fatal("the writer of a busy connection has changed")
+			if f.only(t).running() != busy || atRest() {
+				t.Fatal("a busy connection has another writer, or its reader another stack")
 			}
 		}
 		pass(quietAfter)
-		if f.only(t).running() != nil {
-			t.Errorf("a writer waits after %s of silence", quietAfter)
+		if f.only(t).running() != nil || !atRest() {
+			t.Errorf("after %s of silence: a writer waits: %v; the reader is at rest: %v", quietAfter, f.only(t).running() != nil, atRest())
 		}
 		c.ask(busyRequests - 1)
 		if f.only(t).running() != nil {
 			t.Error("what was asked before the silence counts")
 		}
 	})
+}
+
+// TestWriterEndsOnlyWithNothingToDo: also a reply that is announced and not in the queue yet, and a word in the queue that
+// the next connection would get, keep it.
+func TestWriterEndsOnlyWithNothingToDo(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		busy    bool
+		waiting int32
+		queued  int
+		ends    bool
+	}{
+		{"nothing", false, 0, 0, true},
+		{"busy", true, 0, 0, false},
+		{"announced", false, 1, 0, false},
+		{"queued", false, 1, 1, false},
+		{"a word", false, 0, 1, false},
+	} {
+		co := &conn{server: &Server{options: Options{InFlightRequestsMax: 1}}}
+		w := co.server.writer(co)
+		co.answers.writer, co.answers.busy = w, c.busy
+		co.waiting.Store(c.waiting)
+		for range c.queued {
+			w.queue <- nil
+		}
+		if ends := w.ends(); ends != c.ends || (co.running() == nil) != c.ends {
+			t.Errorf("%s: ends %v, the connection knows it: %v", c.name, ends, co.running() != nil)
+		}
+	}
 }
 
 // TestQuietConnectionWaitsForItsAnswers: answers that take longer than quietAfter come, in order, and then the writer ends.
