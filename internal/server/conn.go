@@ -242,7 +242,7 @@ func (c *conn) awaitFrame(err error) error {
 			}
 			c.armed = armed
 		}
-		if !busy {
+		if !busy && c.asked { // else this stack is as good as new
 			return errRest
 		}
 		err = c.input.fill()
