@@ -21,9 +21,9 @@ import (
 // in the order of arrival and queues the reply; the writer waits for the replies in that order and sends the answers.
 //
 // A connection at rest is a goroutine that waits for the first byte of a frame on a stack that is as small as it was made,
-// and no buffer, queue or writer. What a request needs is taken when it comes and given back as soon as it is answered.
-// Only from the busyRequests-th on it is kept, until there was none for quietAfter: busy connections neither start
-// goroutines nor make stacks grow.
+// and no buffer, queue or writer. What a request needs is taken when it comes and kept until there was none for quietSoon,
+// or, from the busyRequests-th on, for quietAfter: so busy connections neither start goroutines nor make stacks grow, nor do
+// those that ask a few things and leave.
 //
 // Invariants:
 //   - the reader keeps reading while the writer waits, up to the bounds, and so notices a client that left:
@@ -42,7 +42,7 @@ type conn struct {
 	answers struct {
 		sync.Mutex
 		writer *writer // nil: none runs
-		busy   bool    // the writer stays although nothing waits
+		busy   bool    // the connection does not rest: the writer stays although nothing waits
 	}
 	writerDone    sync.WaitGroup
 	writeDeadline time.Time    // in force; of the writer
@@ -57,10 +57,11 @@ type conn struct {
 		stopped bool // no deadline may be set any more: the reader is to return
 	}
 	// Of the reader:
-	input  input
-	armed  armed
-	asked  bool // there was a request
-	streak int  // requests since it rested for quietAfter, up to busyRequests
+	input   input
+	armed   armed
+	asked   bool // there was a request
+	resting bool // it has nothing that it does not need
+	streak  int  // requests since it rested, up to busyRequests
 }
 
 // armed says what the read deadline in force is for.
@@ -69,7 +70,7 @@ type armed uint8
 const (
 	armedNothing armed = iota
 	armedSilence       // between frames
-	armedQuiet         // between frames of a busy connection
+	armedQuiet         // between frames of a connection that does not rest
 	armedFrame         // the frame being read
 )
 
@@ -231,10 +232,9 @@ func (c *conn) awaitFrame(err error) error {
 		if c.input.buffered() > 0 {
 			return nil
 		}
-		busy := c.streak >= busyRequests
-		armed, silent := armedSilence, c.idleMax()
-		if busy {
-			armed, silent = armedQuiet, c.quietMax()
+		armed, silent := armedQuiet, c.quietMax()
+		if c.resting || !c.asked {
+			armed, silent = armedSilence, c.idleMax()
 		}
 		if c.armed != armed {
 			if err := c.setReadDeadline(time.Now().Add(silent)); err != nil {
@@ -242,7 +242,7 @@ func (c *conn) awaitFrame(err error) error {
 			}
 			c.armed = armed
 		}
-		if !busy && c.asked { // else this stack is as good as new
+		if c.resting {
 			return errRest
 		}
 		err = c.input.fill()
@@ -257,7 +257,7 @@ func (c *conn) silence(err error) error {
 	now := time.Now()
 	active := c.server.started.Add(time.Duration(c.active.Load()))
 	until := active.Add(c.quietMax())
-	if c.streak < busyRequests || !until.After(now) {
+	if c.armed != armedQuiet || !until.After(now) {
 		c.becomeQuiet()
 		c.armed = armedSilence
 		if c.waiting.Load() > 0 {
@@ -277,7 +277,12 @@ func (c *conn) idleMax() time.Duration {
 	return c.server.options.IdleMax
 }
 
-func (c *conn) quietMax() time.Duration { return min(quietAfter, c.server.options.IdleMax) }
+func (c *conn) quietMax() time.Duration {
+	if c.streak < busyRequests {
+		return min(quietSoon, c.server.options.IdleMax)
+	}
+	return min(quietAfter, c.server.options.IdleMax)
+}
 
 // readRequest reads the frame whose first byte is there, and handles it.
 func (c *conn) readRequest() error {
@@ -399,9 +404,9 @@ func (c *conn) handle(frame []byte) error {
 
 // enqueue hands a reply to the writer, which is started if none runs.
 func (c *conn) enqueue(f *inFlight) {
-	c.streak = min(c.streak+1, busyRequests)
+	c.streak, c.resting = min(c.streak+1, busyRequests), false
 	c.answers.Lock()
-	c.answers.busy = c.streak >= busyRequests
+	c.answers.busy = true
 	w := c.answers.writer
 	if w == nil {
 		w = c.server.writer(c)
@@ -416,7 +421,7 @@ func (c *conn) enqueue(f *inFlight) {
 
 // becomeQuiet lets the writer end as soon as nothing waits for it.
 func (c *conn) becomeQuiet() {
-	c.streak = 0
+	c.streak, c.resting = 0, c.asked // before the first request the stack is as good as new
 	c.answers.Lock()
 	defer c.answers.Unlock()
 	c.answers.busy = false

@@ -22,8 +22,10 @@ const (
 	// requestBytes is what every request that waits for its answer counts as, over its elements.
 	requestBytes = 512
 
-	// busyRequests is how many requests make a connection busy, and quietAfter how long there must be none before it is
-	// quiet again, see conn. Most connections that a client makes to find the cluster ask less, and never again.
+	// quietSoon is how long there must be no request before a connection rests, see conn: long enough for a client that
+	// asks, produces and leaves, and so short that of many that come at once and stay few are awake at a time. From the
+	// busyRequests-th request on it is quietAfter.
+	quietSoon    = 20 * time.Millisecond
 	busyRequests = 8
 	quietAfter   = time.Second
 

@@ -62,12 +62,16 @@ func TestConnectionAtRestHoldsNothing(t *testing.T) {
 	bubble(t, echo, Options{}, func(t *testing.T, f *fixture) {
 		c := f.pipes.dial(t)
 		for i := range busyRequests - 1 {
-			c.ask(1)
+			c.ask(i + 1)
+			if f.only(t).running() == nil || atRest() {
+				t.Fatalf("it rests at once after request %d", i+1)
+			}
+			pass(quietSoon)
 			if f.only(t).running() != nil || !atRest() {
 				t.Fatalf("after request %d: a writer waits: %v; the reader is at rest: %v", i+1, f.only(t).running() != nil, atRest())
 			}
 		}
-		c.ask(1)
+		c.ask(busyRequests)
 		busy := f.only(t).running()
 		if busy == nil || atRest() {
 			t.Fatalf("a busy connection has lost its writer: %v; its reader: %v", busy == nil, atRest())
@@ -84,6 +88,7 @@ func TestConnectionAtRestHoldsNothing(t *testing.T) {
 			t.Errorf("after %s of silence: a writer waits: %v; the reader is at rest: %v", quietAfter, f.only(t).running() != nil, atRest())
 		}
 		c.ask(busyRequests - 1)
+		pass(quietSoon)
 		if f.only(t).running() != nil {
 			t.Error("what was asked before the silence counts")
 		}
@@ -146,7 +151,7 @@ func TestQuietConnectionWaitsForItsAnswers(t *testing.T) {
 			for i := range int32(3) {
 				c.expect(busyRequests + 1 + i)
 			}
-			synctest.Wait()
+			pass(quietAfter)
 			if f.only(t).running() != nil {
 				t.Error("a writer waits for nothing")
 			}
