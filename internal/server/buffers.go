@@ -8,7 +8,7 @@ import (
 // Buffers are pooled by size, from the smallest class to the largest; what is larger is made for its one
 // use, so that no pool keeps giants.
 const (
-	bufferBitsMin = 13 // 8 KiB
+	bufferBitsMin = 12 // 4 KiB
 	bufferBitsMax = 20 // 1 MiB
 )
 

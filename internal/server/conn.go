@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,15 +17,20 @@ import (
 	"ottla/internal/wire"
 )
 
-// conn is one connection: a reader, which is the goroutine of serve, and a writer, started with the first
-// request. The reader hands every request to the handler in the order of arrival and queues the reply; the
-// writer waits for the replies in that order and sends the answers.
+// conn is one connection: a reader and, while there are replies, a writer. The reader hands every request to the handler
+// in the order of arrival and queues the reply; the writer waits for the replies in that order and sends the answers.
+//
+// A connection at rest is a goroutine that waits for the first byte of a frame on a stack that is as small as it was made,
+// and no buffer, queue or writer. What a request needs is taken when it comes and kept until there was none for quietSoon,
+// or, from the busyRequests-th on, for quietAfter: so busy connections neither start goroutines nor make stacks grow, nor do
+// those that ask a few things and leave.
 //
 // Invariants:
 //   - the reader keeps reading while the writer waits, up to the bounds, and so notices a client that left:
 //     it ends ctx, and with it a long poll;
-//   - the reader never gives up on sending to the queue, and the writer takes from it until it is closed,
-//     dead connection or not: so every reply is waited for exactly once;
+//   - the reader never gives up on sending a request to the queue, and the writer takes from it until none waits, dead
+//     connection or not: so every reply is waited for exactly once;
+//   - a writer ends only after everything before is sent, so the next one cannot overtake it;
 //   - the writer waits for no budget that a reader holds.
 type conn struct {
 	server  *Server
@@ -35,11 +39,16 @@ type conn struct {
 	ctx     context.Context // of Handle and Wait; ends with the connection
 	cancel  context.CancelFunc
 
-	queue      chan *inFlight // made with the first request
-	writerDone sync.WaitGroup
-	decoded    *wire.Budget // of this connection's replies that wait
-	waiting    atomic.Int32 // replies not yet answered
-	active     atomic.Int64 // when the last request came or the last answer went, in Unix nanoseconds
+	answers struct {
+		sync.Mutex
+		writer *writer // nil: none runs
+		busy   bool    // the connection does not rest: the writer stays although nothing waits
+	}
+	writerDone    sync.WaitGroup
+	writeDeadline time.Time    // in force; of the writer
+	decoded       *wire.Budget // of this connection's replies that wait
+	waiting       atomic.Int32 // replies not yet answered; is raised under the lock of answers
+	active        atomic.Int64 // when the last request came or the last answer went, in nanoseconds since the start of the server
 
 	reason atomic.Int32 // metrics.CloseReason + 1 once the connection has ended
 
@@ -47,8 +56,12 @@ type conn struct {
 		sync.Mutex
 		stopped bool // no deadline may be set any more: the reader is to return
 	}
-	armed    armed // of the reader
-	requests int   // of the reader
+	// Of the reader:
+	input   input
+	armed   armed
+	asked   bool // there was a request
+	resting bool // it has nothing that it does not need
+	streak  int  // requests since it rested, up to busyRequests
 }
 
 // armed says what the read deadline in force is for.
@@ -57,6 +70,7 @@ type armed uint8
 const (
 	armedNothing armed = iota
 	armedSilence       // between frames
+	armedQuiet         // between frames of a connection that does not rest
 	armedFrame         // the frame being read
 )
 
@@ -70,6 +84,7 @@ type inFlight struct {
 func newConn(s *Server, nc net.Conn, listener string) *conn {
 	c := &conn{server: s, nc: nc, decoded: wire.NewBudget(connectionDecodedBytesMax)}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.input.init(nc, &s.buffers)
 	c.active.Store(int64(time.Since(s.started)))
 	c.session = wire.Session{
 		ID:         s.sessions.Add(1),
@@ -90,12 +105,26 @@ func remoteAddr(nc net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// serve is the life of a connection.
+// serve begins the life of a connection, which is spent on one goroutine after the other.
 func (c *conn) serve() {
 	m := c.server.options.Metrics
 	m.ConnectionsAccepted.Inc()
 	m.ConnectionsCurrent.Inc()
-	reason, err := c.read()
+	c.proceed(nil)
+}
+
+// rest waits for the next frame and goes on. It is a goroutine's first function, and calls little before it waits, since
+// the stack of a goroutine that was made larger stays so: 2 KiB are enough here, a handler takes 4 to 16.
+func (c *conn) rest() { c.proceed(c.input.fill()) }
+
+// proceed serves requests until the connection rests or ends; waited is what rest got.
+func (c *conn) proceed(waited error) {
+	reason, err := c.read(waited)
+	if err == errRest {
+		go c.rest()
+		return
+	}
+	defer c.server.running.Done()
 	if err != nil {
 		c.server.complaints.warn(c.server.options.Logger, "connection closed",
 			"reason", reason.String(), "from", c.session.RemoteAddr, "listener", c.session.Listener, "error", err)
@@ -105,12 +134,11 @@ func (c *conn) serve() {
 	if reason != metrics.CloseShutdown {
 		c.end(reason)
 	}
-	if c.queue != nil {
-		close(c.queue)
-		c.writerDone.Wait()
-	}
+	c.becomeQuiet()
+	c.writerDone.Wait()
 	c.end(reason)
 	c.server.unregister(c)
+	m := c.server.options.Metrics
 	m.Closed(metrics.CloseReason(c.reason.Load() - 1))
 	m.ConnectionsCurrent.Dec()
 }
@@ -145,17 +173,22 @@ func (c *conn) setReadDeadline(t time.Time) error {
 	return c.nc.SetReadDeadline(t)
 }
 
-// read serves requests until the connection is to end. The error is for the log; silent ends have none.
-func (c *conn) read() (metrics.CloseReason, error) {
-	r := bufio.NewReaderSize(c.nc, readBufferBytes)
+// errRest is returned by read when the next frame is to be waited for in rest.
+var errRest = errors.New("server: the connection rests")
+
+// read serves requests until the connection is to rest or to end. The error is for the log; silent ends have none.
+func (c *conn) read(waited error) (metrics.CloseReason, error) {
 	for {
 		if c.server.drainCtx.Err() != nil {
 			return metrics.CloseShutdown, nil
 		}
-		if err := c.awaitFrame(r); err != nil {
+		if err := c.awaitFrame(waited); err == errRest {
+			return 0, err
+		} else if err != nil {
 			return c.silentEnd(err)
 		}
-		err := c.readRequest(r)
+		waited = nil
+		err := c.readRequest()
 		switch {
 		case err == nil:
 		case c.server.drainCtx.Err() != nil:
@@ -186,75 +219,101 @@ func (c *conn) silentEnd(err error) (metrics.CloseReason, error) {
 	return metrics.CloseNetwork, nil
 }
 
-// awaitFrame returns when the first byte of a frame is there. No timer is touched for a request: the
-// deadline stays where it was set until it fires, and only then is looked how long the connection was silent.
-func (c *conn) awaitFrame(r *bufio.Reader) error {
-	for r.Buffered() == 0 {
-		if c.armed != armedSilence {
-			if err := c.setReadDeadline(time.Now().Add(c.idleMax())); err != nil {
+// awaitFrame returns when the first byte of a frame is there, or with errRest when rest is to wait for it. No timer is
+// touched for a request: the deadline stays where it was set until it fires, and only then is looked how long the
+// connection was silent. The error is that of a wait before.
+func (c *conn) awaitFrame(err error) error {
+	for {
+		if err != nil {
+			if err = c.silence(err); err != nil {
 				return err
 			}
-			c.armed = armedSilence
 		}
-		_, err := r.Peek(1)
-		if err == nil {
+		if c.input.buffered() > 0 {
 			return nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.server.drainCtx.Err() != nil {
-			return err
+		armed, silent := armedQuiet, c.quietMax()
+		if c.resting || !c.asked {
+			armed, silent = armedSilence, c.idleMax()
 		}
-		now := time.Now()
-		silentSince := c.server.started.Add(time.Duration(c.active.Load()))
+		if c.armed != armed {
+			if err := c.setReadDeadline(time.Now().Add(silent)); err != nil {
+				return err
+			}
+			c.armed = armed
+		}
+		if c.resting {
+			return errRest
+		}
+		err = c.input.fill()
+	}
+}
+
+// silence judges the error that ended a wait. Nil: it was a deadline, and another one is in force.
+func (c *conn) silence(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.server.drainCtx.Err() != nil {
+		return err
+	}
+	now := time.Now()
+	active := c.server.started.Add(time.Duration(c.active.Load()))
+	until := active.Add(c.quietMax())
+	if c.armed != armedQuiet || !until.After(now) {
+		c.becomeQuiet()
+		c.armed = armedSilence
 		if c.waiting.Load() > 0 {
-			silentSince = now // it waits for us
+			active = now // it waits for us
 		}
-		if now.Sub(silentSince) >= c.idleMax() {
-			return err
-		}
-		if err := c.setReadDeadline(silentSince.Add(c.idleMax())); err != nil {
+		if until = active.Add(c.idleMax()); !until.After(now) {
 			return err
 		}
 	}
-	return nil
+	return c.setReadDeadline(until)
 }
 
 func (c *conn) idleMax() time.Duration {
-	if c.requests == 0 {
+	if !c.asked {
 		return min(firstRequestMax, c.server.options.IdleMax)
 	}
 	return c.server.options.IdleMax
 }
 
+func (c *conn) quietMax() time.Duration {
+	if c.streak < busyRequests {
+		return min(quietSoon, c.server.options.IdleMax)
+	}
+	return min(quietAfter, c.server.options.IdleMax)
+}
+
 // readRequest reads the frame whose first byte is there, and handles it.
-func (c *conn) readRequest(r *bufio.Reader) error {
+func (c *conn) readRequest() error {
 	if c.armed == armedFrame {
 		c.armed = armedNothing // that was for the frame before
 	}
-	size, err := c.frameSize(r)
+	size, err := c.frameSize()
 	if err != nil {
 		return err
 	}
 	total := wire.SizeBytes + size
-	if total <= r.Size() {
-		if err := c.need(r, total, total); err != nil {
+	if total <= readBufferBytes {
+		if err := c.need(total, total); err != nil {
 			return err
 		}
-		frame, err := r.Peek(total)
+		frame, err := c.input.peek(total)
 		if err != nil {
 			return err
 		}
 		if err := c.handle(frame[wire.SizeBytes:]); err != nil {
 			return err
 		}
-		_, err = r.Discard(total)
-		return err
+		c.input.discard(total)
+		return nil
 	}
-	return c.readLargeRequest(r, size)
+	return c.readLargeRequest(size)
 }
 
 // readLargeRequest reads a frame that does not fit the read buffer, once there is memory for it. While
 // there is none the connection is not read: that is the back-pressure.
-func (c *conn) readLargeRequest(r *bufio.Reader, size int) error {
+func (c *conn) readLargeRequest(size int) error {
 	budget := c.server.smallFrames
 	if size > largeFrameBytes {
 		budget = c.server.largeFrames
@@ -270,23 +329,21 @@ func (c *conn) readLargeRequest(r *bufio.Reader, size int) error {
 	if err := c.armTransfer(size); err != nil {
 		return err
 	}
-	if _, err := r.Discard(wire.SizeBytes); err != nil {
-		return err
-	}
+	c.input.discard(wire.SizeBytes)
 	frame := c.server.buffers.get(size)
 	defer c.server.buffers.put(frame)
-	if _, err := io.ReadFull(r, *frame); err != nil {
+	if err := c.input.readFull(*frame); err != nil {
 		return err
 	}
 	return c.handle(*frame)
 }
 
 // frameSize reads the first bytes of a frame, and checks them as soon as they can be.
-func (c *conn) frameSize(r *bufio.Reader) (int, error) {
-	if err := c.need(r, wire.SizeBytes, wire.SizeBytes); err != nil {
+func (c *conn) frameSize() (int, error) {
+	if err := c.need(wire.SizeBytes, wire.SizeBytes); err != nil {
 		return 0, err
 	}
-	head, err := r.Peek(wire.SizeBytes)
+	head, err := c.input.peek(wire.SizeBytes)
 	if err != nil {
 		return 0, err
 	}
@@ -294,10 +351,10 @@ func (c *conn) frameSize(r *bufio.Reader) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := c.need(r, wire.HeadBytes, wire.SizeBytes+size); err != nil {
+	if err := c.need(wire.HeadBytes, wire.SizeBytes+size); err != nil {
 		return 0, err
 	}
-	head, err = r.Peek(wire.HeadBytes)
+	head, err = c.input.peek(wire.HeadBytes)
 	if err != nil {
 		return 0, err
 	}
@@ -305,8 +362,8 @@ func (c *conn) frameSize(r *bufio.Reader) (int, error) {
 }
 
 // need puts a deadline on a frame that is not there yet. Most are, and cost no deadline.
-func (c *conn) need(r *bufio.Reader, bytes, ofFrame int) error {
-	if r.Buffered() >= bytes || c.armed == armedFrame {
+func (c *conn) need(bytes, ofFrame int) error {
+	if c.input.buffered() >= bytes || c.armed == armedFrame {
 		return nil
 	}
 	return c.armTransfer(min(ofFrame, readBufferBytes))
@@ -327,7 +384,7 @@ func (c *conn) handle(frame []byte) error {
 	if err != nil {
 		return err
 	}
-	c.requests++
+	c.asked = true
 	c.active.Store(int64(f.request.Received.Sub(s.started)))
 	s.options.Metrics.BytesIn.Add(float64(wire.SizeBytes + len(frame)))
 	if err := c.acquire(f, decoded+requestBytes); err != nil {
@@ -341,13 +398,39 @@ func (c *conn) handle(frame []byte) error {
 		c.release(f)
 		return err
 	}
-	if c.queue == nil {
-		c.queue = make(chan *inFlight, s.options.InFlightRequestsMax)
-		c.writerDone.Go(func() { (&writer{conn: c}).run() })
-	}
-	c.waiting.Add(1)
-	c.queue <- f
+	c.enqueue(f)
 	return nil
+}
+
+// enqueue hands a reply to the writer, which is started if none runs.
+func (c *conn) enqueue(f *inFlight) {
+	c.streak, c.resting = min(c.streak+1, busyRequests), false
+	c.answers.Lock()
+	c.answers.busy = true
+	w := c.answers.writer
+	if w == nil {
+		w = c.server.writer(c)
+		c.answers.writer = w
+		c.writerDone.Add(1)
+		go w.run()
+	}
+	c.waiting.Add(1) // so w does not end
+	c.answers.Unlock()
+	w.queue <- f
+}
+
+// becomeQuiet lets the writer end as soon as nothing waits for it.
+func (c *conn) becomeQuiet() {
+	c.streak, c.resting = 0, c.asked // before the first request the stack is as good as new
+	c.answers.Lock()
+	defer c.answers.Unlock()
+	c.answers.busy = false
+	if c.answers.writer != nil {
+		select {
+		case c.answers.writer.queue <- nil: // if it waits there, it looks again
+		default: // it has enough to do, and looks after that
+		}
+	}
 }
 
 func (c *conn) acquire(f *inFlight, bytes int64) error {

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// readBufferBytes is what an idle connection keeps for reading. A frame that fits is handled in place.
+	// readBufferBytes is what a connection takes for reading while bytes are there. A frame that fits is handled in place.
 	readBufferBytes = 4 << 10
 	// largeFrameBytes divides the two lines in which frames wait for memory.
 	largeFrameBytes = 1 << 20
@@ -21,6 +21,13 @@ const (
 	connectionDecodedBytesMax = 128 << 10
 	// requestBytes is what every request that waits for its answer counts as, over its elements.
 	requestBytes = 512
+
+	// quietSoon is how long there must be no request before a connection rests, see conn: long enough for a client that
+	// asks, produces and leaves, and so short that of many that come at once and stay few are awake at a time. From the
+	// busyRequests-th request on it is quietAfter.
+	quietSoon    = 20 * time.Millisecond
+	busyRequests = 8
+	quietAfter   = time.Second
 
 	// firstRequestMax bounds how long a connection may stay silent before its first request.
 	firstRequestMax = time.Minute

@@ -89,6 +89,7 @@ type Server struct {
 	decoder   *wire.Decoder
 	listeners []net.Listener
 	buffers   buffers
+	writers   sync.Pool // *writer that have ended
 
 	// Frames wait for memory in two lines, so that a few huge ones, which take long to arrive, cannot
 	// stop the small ones.
@@ -304,7 +305,8 @@ func (s *Server) register(c *conn) (over string) {
 	}
 	s.mu.connections[c] = struct{}{}
 	s.mu.perIP[ip]++
-	s.running.Go(c.serve)
+	s.running.Add(1)
+	go c.serve()
 	return ""
 }
 

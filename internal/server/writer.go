@@ -20,35 +20,68 @@ const (
 	answerBytes = 8 << 10
 )
 
-// writer sends the answers of one connection, in the order of the requests. It gathers them while the next
-// one is there already, so that many leave in one packet, and holds a buffer only while it has something to send.
+// writer sends the answers of one connection, in the order of the requests. It gathers them while the next one is there
+// already, so that many leave in one packet, and holds a buffer only while it has something to send. One that has ended
+// serves another connection later.
 type writer struct {
 	conn     *conn
-	out      *[]byte     // gathered, nil between bursts
-	segments net.Buffers // scratch: the body that follows out
-	vector   net.Buffers // scratch: what writev gets and consumes
-	deadline time.Time   // the write deadline in force
+	queue    chan *inFlight // nil in it: look whether the connection is busy
+	out      *[]byte        // gathered, nil between bursts
+	segments net.Buffers    // scratch: the body that follows out
+	vector   net.Buffers    // scratch: what writev gets and consumes
 }
 
-// run takes replies until the queue is closed, also after the connection has ended.
+// writer returns one for a connection, to be run.
+func (s *Server) writer(c *conn) *writer {
+	w, ok := s.writers.Get().(*writer)
+	if !ok {
+		w = &writer{queue: make(chan *inFlight, s.options.InFlightRequestsMax)}
+	}
+	w.conn = c
+	return w
+}
+
+// run takes replies until none waits and the connection is not busy, also after the connection has ended.
 func (w *writer) run() {
+	for f := w.next(); f != nil; f = w.next() {
+		w.answer(f)
+	}
+	c := w.conn
+	w.conn = nil
+	c.server.writers.Put(w)
+	c.writerDone.Done()
+}
+
+// next returns the reply to wait for, or nil when the writer has ended: everything is sent, and the connection knows it no more.
+func (w *writer) next() *inFlight {
 	for {
 		var f *inFlight
-		var ok bool
 		select {
-		case f, ok = <-w.conn.queue:
+		case f = <-w.queue:
 		default:
 			w.flush()
 			w.putBuffer()
-			f, ok = <-w.conn.queue
+			if w.ends() {
+				return nil
+			}
+			f = <-w.queue
 		}
-		if !ok {
-			break
+		if f != nil {
+			return f
 		}
-		w.answer(f)
 	}
-	w.flush()
-	w.putBuffer()
+}
+
+// ends ends the writer if there is nothing to stay for. Requests and nils come under the same lock, so none is left behind.
+func (w *writer) ends() bool {
+	c := w.conn
+	c.answers.Lock()
+	defer c.answers.Unlock()
+	if c.answers.busy || c.waiting.Load() > 0 || len(w.queue) > 0 {
+		return false
+	}
+	c.answers.writer = nil
+	return true
 }
 
 // answer waits for one reply and gathers its answer.
@@ -201,9 +234,9 @@ func (w *writer) send(total int) (int64, error) {
 	}
 	// The deadline is moved only when it would come too early, and then further than needed.
 	now, timeout := time.Now(), transferTimeout(total)
-	if w.deadline.Before(now.Add(timeout)) {
-		w.deadline = now.Add(timeout + timeout/4)
-		if err := c.nc.SetWriteDeadline(w.deadline); err != nil {
+	if c.writeDeadline.Before(now.Add(timeout)) {
+		c.writeDeadline = now.Add(timeout + timeout/4)
+		if err := c.nc.SetWriteDeadline(c.writeDeadline); err != nil {
 			return 0, err
 		}
 	}
