@@ -85,6 +85,12 @@ func TestHotTable(t *testing.T) {
 	if evicted == 0 {
 		t.Error("nothing was evicted")
 	}
+	sh.checkCells(t, s.hot.Load())
+}
+
+// checkCells compares the cells in use with those that the entries need, and the entries with how many were counted.
+func (sh *shard) checkCells(t *testing.T, counted int64) {
+	t.Helper()
 	entries, cells := 0, 0
 	for i := range sh.mu.hot {
 		set := &sh.mu.hot[i]
@@ -102,8 +108,8 @@ func TestHotTable(t *testing.T) {
 		}
 		cells -= used
 	}
-	if int64(entries) != s.hot.Load() || cells != 0 {
-		t.Errorf("%d entries, counted as %d; they need %d cells more than are used", entries, s.hot.Load(), cells)
+	if int64(entries) != counted || cells != 0 {
+		t.Errorf("%d entries, counted as %d; they need %d cells more than are used", entries, counted, cells)
 	}
 }
 

@@ -313,7 +313,7 @@ func (p *Partition) Release(pin *Pin) {
 	unused := s.retireLocked(sh, pin.node)
 	sh.mu.Unlock()
 	if unused {
-		s.slab.releaseNode(pin.node)
+		s.slab.releaseNodes(pin.node)
 	}
 	s.slab.releaseSlots(pin.slot)
 	*pin = Pin{}
