@@ -29,7 +29,7 @@ const (
 	// tableMetadataBytes is what a table takes while it is not open.
 	tableMetadataBytes = 1 << 10
 	tableBytesMax      = 64 << 20
-	// smallBytes is what a budget beyond fixedBytes has to be for the larger blocks.
+	// smallBytes is what a budget beyond fixedBytes has to be for the larger index blocks.
 	smallBytes = 2 << 20
 )
 
@@ -41,7 +41,8 @@ type shares struct {
 	// baseTableBytes is the size of tables in the highest level below 0. Keys ascend within a partition, so a
 	// compaction of level 0 rewrites the last table of each partition: small ones make that cheap.
 	baseTableBytes int64
-	blockBytes     int
+	// blockBytes is what a look-up that memory does not answer reads, unpacks and, without cgo, leaves to the garbage collector.
+	blockBytes int
 	// indexBlockBytes is the size of the lower of two levels of index blocks; a table writer allocates 16 of them at once.
 	indexBlockBytes int
 	manifestBytes   int64
@@ -59,14 +60,14 @@ func split(memoryBytes int64) shares {
 		blockCacheBytes: m / 4,
 		openTables:      int(min(max(m/16/readerBytes, 4), 500)),
 		baseTableBytes:  min(max(m/8, 256<<10), 4<<20),
-		blockBytes:      8 << 10,
+		blockBytes:      4 << 10,
 		indexBlockBytes: 8 << 10,
 		manifestBytes:   max(m/4, 64<<10),
 		level0Sublevels: 6,
 	}
 	if m < smallBytes {
-		// Block builders and buffers are a good part of so small a budget; so is a flush, so that they are many.
-		h.blockBytes, h.indexBlockBytes, h.level0Sublevels = 4<<10, 2<<10, 8
+		// Index builders and buffers are a good part of so small a budget; so is a flush, so that they are many.
+		h.indexBlockBytes, h.level0Sublevels = 2<<10, 8
 	}
 	return h
 }

@@ -37,6 +37,7 @@ type applier struct {
 	slots       []ref // appends that are finished by it
 	nodes       []ref // whose base is written
 	checkpoints []writtenCheckpoint
+	unused      []ref // nodes that are free when the batch is finished
 	encoded     []byte
 	writtenAge  uint32
 
@@ -314,11 +315,12 @@ func (a *applier) finish() {
 		unused := s.retireLocked(sh, at)
 		sh.mu.Unlock()
 		if unused {
-			s.slab.releaseNode(at)
+			a.unused = append(a.unused, at)
 		}
 	}
+	s.slab.releaseNodes(a.unused...) // before the slots: who has a slot finds a node
 	s.slab.releaseSlots(a.slots...)
-	a.slots = a.slots[:0]
+	a.slots, a.unused = a.slots[:0], a.unused[:0]
 }
 
 // writeLazy writes the checkpoints that were put off.

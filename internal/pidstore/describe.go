@@ -126,8 +126,8 @@ func (p *Partition) current(pid int64) (e producer.Entry, found bool, err error)
 	sh.mu.Lock()
 	if r := sh.findNodeLocked(s.slab, p.index, pid, hash); r != 0 && s.slab.node(r).state == known {
 		e, found = s.slab.node(r).ahead, true
-	} else if at := sh.findHotLocked(p.index, pid, hash); *at != 0 {
-		e, found = sh.mu.hot[*at-1].entry, true
+	} else {
+		found = sh.readHotLocked(p.index, pid, hash, &e)
 	}
 	sh.mu.Unlock()
 	if found {

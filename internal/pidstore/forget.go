@@ -222,8 +222,7 @@ func (s *Store) removeFromMemory(p *Partition, pid int64) {
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if at := sh.findHotLocked(p.index, pid, hash); *at != 0 {
-		sh.freeHotLocked(at)
+	if sh.dropHotLocked(p.index, pid, hash) {
 		s.hot.Add(-1)
 	}
 	if r := sh.findNodeLocked(s.slab, p.index, pid, hash); r != 0 {

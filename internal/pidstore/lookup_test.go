@@ -20,7 +20,8 @@ func TestNewProducerReadsNothing(t *testing.T) {
 	w := newWorld(t, tinyBytes, 1)
 	l := w.logs[0]
 	var pids []int64
-	for i := range 40 {
+	const many = 120 // so many that each set of the hot table is filled several times over
+	for i := range many {
 		pids = append(pids, w.newPID())
 		w.want(l, pids[i], 0, 0, 1, formatAnswer("appended at", int64(i)))
 		w.commit(l)
@@ -29,7 +30,7 @@ func TestNewProducerReadsNothing(t *testing.T) {
 	if hit, miss := w.coldReads(); hit+miss != 0 {
 		t.Fatalf("%d hits and %d misses in the cold store for new producers", hit, miss)
 	}
-	w.want(l, pids[39], 0, 0, 1, "duplicate of 39")
+	w.want(l, pids[many-1], 0, 0, 1, formatAnswer("duplicate of", many-1))
 	if hit, miss := w.coldReads(); hit+miss != 0 {
 		t.Fatal("a hot producer read from the cold store")
 	}
@@ -38,11 +39,11 @@ func TestNewProducerReadsNothing(t *testing.T) {
 		t.Fatalf("%d hits and %d misses for a producer that left memory, want 1 and 0", hit, miss)
 	}
 	w.restart(clean, 1)
-	w.want(l, w.newPID(), 0, 0, 1, "appended at 40")
+	w.want(l, w.newPID(), 0, 0, 1, formatAnswer("appended at", many))
 	if hit, miss := w.coldReads(); hit+miss != 0 {
 		t.Fatal("a new producer read from the cold store after a restart")
 	}
-	w.want(l, pids[39], 0, 0, 1, "duplicate of 39")
+	w.want(l, pids[many-1], 0, 0, 1, formatAnswer("duplicate of", many-1))
 }
 
 func (w *world) coldReads() (hits, misses int) {
@@ -56,8 +57,8 @@ func TestReturningProducerStaysHot(t *testing.T) {
 	regular := w.newPID()
 	seq := int32(0)
 	capacity := int(w.s.Stats().HotEntriesMax)
-	for range 10 {
-		for range capacity / 4 {
+	for range 20 {
+		for range capacity / 8 {
 			_, err := w.send(l, w.newPID(), 0, 0, 1)
 			w.must(err)
 			w.commit(l)

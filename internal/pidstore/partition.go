@@ -313,7 +313,7 @@ func (p *Partition) Release(pin *Pin) {
 	unused := s.retireLocked(sh, pin.node)
 	sh.mu.Unlock()
 	if unused {
-		s.slab.releaseNode(pin.node)
+		s.slab.releaseNodes(pin.node)
 	}
 	s.slab.releaseSlots(pin.slot)
 	*pin = Pin{}
@@ -329,9 +329,7 @@ func (s *Store) retireLocked(sh *shard, r ref) bool {
 	sh.unlinkNodeLocked(s.slab, r)
 	s.overlay.Add(-1)
 	if n.state == known && !n.forgotten && s.partition(n.part) != nil {
-		before := sh.mu.count
 		s.putHotLocked(sh, n)
-		s.hot.Add(int64(sh.mu.count - before))
 	}
 	return true
 }

@@ -34,8 +34,7 @@ func Split(budgetBytes int64) Shares {
 // layout is how many of everything a share of memory holds.
 type layout struct {
 	shards         int // a power of two
-	hotSlots       int // of one shard
-	hotBuckets     int // of one shard, a power of two
+	hotSets        int // of one shard
 	units          int // appends in flight, all shards together
 	overlayBuckets int // of one shard, a power of two
 }
@@ -44,12 +43,12 @@ const (
 	shardsMax       = 16
 	unitsPerShard   = 32 // fewer shards rather than fewer units a shard
 	unitBytes       = int64(unsafe.Sizeof(node{}) + unsafe.Sizeof(slot{}))
-	hotSlotBytes    = int64(unsafe.Sizeof(hotSlot{}))
+	hotSetBytes     = int64(unsafe.Sizeof(hotSet{}))
 	bucketBytes     = int64(unsafe.Sizeof(ref(0)))
 	applierBytesMax = 48 << 10 // its batch and its lists
 )
 
-// newLayout never exceeds the two shares, buckets included.
+// newLayout never exceeds the two shares.
 func newLayout(hotBytes, overlayBytes int64) layout {
 	var l layout
 	overlayBytes -= applierBytesMax
@@ -60,8 +59,7 @@ func newLayout(hotBytes, overlayBytes int64) layout {
 		l.shards *= 2
 	}
 	l.overlayBuckets = powerOfTwoAtMost(l.units / l.shards)
-	l.hotSlots = int(hotBytes/(hotSlotBytes+bucketBytes)) / l.shards
-	l.hotBuckets = powerOfTwoAtMost(l.hotSlots)
+	l.hotSets = int(hotBytes/hotSetBytes) / l.shards
 	return l
 }
 
@@ -75,7 +73,7 @@ func powerOfTwoAtMost(n int) int {
 
 // bytes is what the layout allocates.
 func (l layout) hotBytes() int64 {
-	return int64(l.shards) * (int64(l.hotSlots)*hotSlotBytes + int64(l.hotBuckets)*bucketBytes)
+	return int64(l.shards) * int64(l.hotSets) * hotSetBytes
 }
 
 func (l layout) overlayBytes() int64 {

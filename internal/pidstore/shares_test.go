@@ -33,7 +33,7 @@ func TestSplit(t *testing.T) {
 		if budget < 2<<20 {
 			slots, units = 300, unitsPerShard
 		}
-		if l.hotSlots*l.shards < slots || l.units < units {
+		if l.hotSets*l.shards*cellsPerSet < slots || l.units < units {
 			t.Errorf("budget %d: too few: %+v", budget, l)
 		}
 		if s.ColdBytes < coldstate.MemoryBytesMin {

@@ -148,6 +148,7 @@ func (b *slab) takeSlotLocked() ref {
 func (b *slab) releaseSlots(slots ...ref) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	freed := int64(0)
 	for _, r := range slots {
 		if len(b.mu.waiters) > 0 {
 			ch := b.mu.waiters[0]
@@ -158,8 +159,9 @@ func (b *slab) releaseSlots(slots ...ref) {
 		}
 		b.slot(r).next = b.mu.freeSlot
 		b.mu.freeSlot = r
-		b.used.Add(-1)
+		freed++
 	}
+	b.used.Add(-freed)
 }
 
 // newNode takes a node. The caller has a slot.
@@ -177,12 +179,14 @@ func (b *slab) newNode() ref {
 	return ref(b.mu.nodesTouched)
 }
 
-// releaseNode gives a node back that no bucket refers to.
-func (b *slab) releaseNode(r ref) {
+// releaseNodes gives nodes back that no bucket refers to.
+func (b *slab) releaseNodes(nodes ...ref) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.node(r).next = b.mu.freeNode
-	b.mu.freeNode = r
+	for _, r := range nodes {
+		b.node(r).next = b.mu.freeNode
+		b.mu.freeNode = r
+	}
 }
 
 // fail makes everybody who waits or will wait return err. The first error stays.

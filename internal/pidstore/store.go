@@ -329,7 +329,7 @@ func (s *Store) DropOrphans(live func(num uint64) bool) (int, error) {
 
 // Stats are the numbers of a store at one moment.
 type Stats struct {
-	HotEntries, HotEntriesMax           int64
+	HotEntries, HotEntriesMax           int64 // at most so many, all of one batch
 	OverlayEntries                      int64
 	AppendsInFlight, AppendsInFlightMax int64
 	HotBytes, OverlayBytes              int64 // allocated
@@ -342,7 +342,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	return Stats{
 		HotEntries:           s.hot.Load(),
-		HotEntriesMax:        int64(s.layout.shards) * int64(s.layout.hotSlots),
+		HotEntriesMax:        int64(s.layout.shards) * int64(s.layout.hotSets) * cellsPerSet,
 		OverlayEntries:       s.overlay.Load(),
 		AppendsInFlight:      s.slab.used.Load(),
 		AppendsInFlightMax:   int64(s.layout.units),

@@ -87,7 +87,7 @@ type world struct {
 	syncLog          atomic.Pointer[func(num uint64)]
 }
 
-const tinyBytes = 4096 // 8 appends in flight, about 10 hot entries
+const tinyBytes = 4096 // 8 appends in flight, two sets of hot entries
 
 func newWorld(t testing.TB, memoryBytes int64, partitions int) *world {
 	w := &world{

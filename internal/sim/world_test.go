@@ -117,8 +117,9 @@ func (w *world) evict() {
 }
 
 // evictRounds is how often the hot table is filled with single-use producers: the
-// clock hand takes one degree of heat from an entry each time it passes.
-const evictRounds = 5
+// clock hand takes one degree of heat from an entry each time it passes, and some sets
+// of the table get fewer than others.
+const evictRounds = 8
 
 func (w *world) coldHits() float64 {
 	w.t.Helper()
