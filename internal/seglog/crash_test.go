@@ -170,7 +170,7 @@ func (w *world) append(wait bool) error {
 	w.attempts = append(w.attempts, attempt{base: base, last: base + int64(n) - 1, id: w.next})
 	a := &w.attempts[len(w.attempts)-1]
 	b := mkBatch(w.t, n, testEpochTime+base, w.rng.IntN(60), w.next)
-	got, tk, err := w.log.Append(b, AppendOptions{Wait: wait, Now: now()})
+	got, tk, err := w.log.Append(b, AppendOptions{Wait: wait, Held: w.rng.IntN(3) > 0, Now: now()})
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (w *world) ack() {
 
 // step does one random thing.
 func (w *world) step() error {
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(15) {
 	case 0:
 		target := w.log.Start() + w.rng.Int64N(w.log.Committed()-w.log.Start()+1)
 		w.trimming = max(target, w.start)
@@ -232,6 +232,9 @@ func (w *world) step() error {
 		return w.log.RollIfDue(now().AddDate(1, 0, 0))
 	case 6:
 		return w.reopen()
+	case 7:
+		w.store.janitor.keepNames()
+		return nil
 	default:
 		return w.append(w.rng.IntN(3) > 0)
 	}

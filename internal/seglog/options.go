@@ -139,6 +139,9 @@ type AppendOptions struct {
 	// waits leaves it out and calls Ticket.Hurry in the end: a pass that began with his first append would leave the
 	// others to the next.
 	Wait bool
+	// Held says that nobody is answered before the ticket is done (acks=all): until then a kill may take the batch, so that a segment
+	// that has no file yet need not be given one at once.
+	Held bool
 	// Now is the time of the broker, for segment.ms.
 	Now time.Time
 }
