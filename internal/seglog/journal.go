@@ -337,8 +337,11 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 	for s := range content {
 		logs[s.log] = struct{}{}
 	}
-	// A log that is deleted waits for this: see retire.
+	// A log that is deleted waits for this: see retire. What it has not made by then it need not.
 	err := j.s.keepNames(slices.Collect(maps.Keys(logs)), func(l *Log) (bool, error) {
+		if l.deleted.Load() {
+			return false, nil
+		}
 		err := l.bearAll()
 		if err == nil {
 			l.writeTexts()
@@ -367,7 +370,7 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 func (s *segment) syncAlone() (known bool, err error) {
 	l := s.log
 	l.mu.Lock()
-	if l.mu.segments[l.findLocked(s.base)] != s {
+	if l.mu.segments[l.findLocked(s.base)] != s || s.unborn() && l.deleted.Load() {
 		l.mu.Unlock()
 		return true, nil // its bytes are nobody's any more
 	}

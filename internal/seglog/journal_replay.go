@@ -308,6 +308,10 @@ func makeAgain(fsys disk.FS, dir string, ranges []journalRange) error {
 	if err := rewriteText(fsys, filepath.Join(dir, epochFileName), last.epochs); err != nil || last.topicID == [16]byte{} {
 		return err
 	}
+	// One that names a topic stays: the open of the log judges it.
+	if _, err := checkTopicID(fsys, dir, last.topicID); errors.Is(err, ErrTopicID) || errors.Is(err, ErrVersion) {
+		return nil
+	}
 	return rewriteText(fsys, filepath.Join(dir, metadataFileName), encodeMetadata(last.topicID))
 }
 
