@@ -94,16 +94,12 @@ func segmentBytesMax(cfg *Config) int64 {
 // writeLocked writes the batch behind the last one. On failure it cuts the file back; if that fails too, the next append
 // does it first. Until then nothing reads those bytes: size has not moved.
 func (l *Log) writeLocked(s *segment, b batch.Batch, held bool) error {
-	if held {
-		s.conceive(int64(b.Size()))
-	}
-	if n := s.young.Load(); n != nil {
-		if held && n.hold(b.Bytes()) {
-			return nil
-		}
-		if err := n.bear(); err != nil {
+	if held && !l.torn {
+		if held, err := s.hold(b.Bytes()); held || err != nil {
 			return err
 		}
+	} else if err := s.writeHeld(); err != nil {
+		return err
 	}
 	f, err := s.handle(true)
 	if err != nil {
@@ -200,7 +196,7 @@ func (l *Log) rollLocked(now time.Time) (*segment, *tail, error) {
 	}
 	t.addTime()
 	l.mu.Unlock()
-	if err := old.bear(); err != nil {
+	if err := old.writeHeld(); err != nil {
 		return nil, nil, err
 	}
 	if l.torn {

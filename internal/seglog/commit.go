@@ -211,10 +211,10 @@ func (c *committer) prepare(now time.Time, last bool) {
 // collectNamesLocked notes what of the log's names and texts is not durable, for the records of its files from first on. A log that is
 // closing has them made durable by themselves.
 func (l *Log) collectNamesLocked(p *plan, first int, closing bool) {
-	unborn := slices.ContainsFunc(p.files[first:], func(d dirtyFile) bool { return d.unborn() })
-	_, made := l.names.dirty()                                                  // looked at second: see segment.unborn
+	unmade := slices.ContainsFunc(p.files[first:], func(d dirtyFile) bool { return d.unmade() })
+	_, made := l.names.dirty()                                                  // looked at second: see segment.unmade
 	texts := l.textsDirtyLocked() && (len(p.files) > first || l.dirMade.Load()) // what was never written to leaves nothing
-	if !unborn && !made && !texts {
+	if !unmade && !made && !texts {
 		return
 	}
 	n := dirtyNames{log: l, version: l.mu.textVersion, epochs: l.mu.epochDirty, meta: l.mu.metaDirty}
@@ -287,7 +287,7 @@ func (l *Log) collectLocked(p *plan) {
 // makeFiles makes what is in memory alone, and notes which names are there. An error is final: what was written cannot be taken back.
 func (p *plan) makeFiles(s *Store) error {
 	for _, d := range p.files {
-		if err := d.bear(); err != nil {
+		if err := d.writeHeld(); err != nil {
 			return err
 		}
 	}

@@ -342,7 +342,7 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 		if l.deleted.Load() {
 			return false, nil
 		}
-		err := l.bearAll()
+		err := l.writeHeld()
 		if err == nil {
 			l.writeTexts()
 		}
@@ -370,7 +370,7 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 func (s *segment) syncAlone() (known bool, err error) {
 	l := s.log
 	l.mu.Lock()
-	if l.mu.segments[l.findLocked(s.base)] != s || s.unborn() && l.deleted.Load() {
+	if l.mu.segments[l.findLocked(s.base)] != s || s.holding() && l.deleted.Load() {
 		l.mu.Unlock()
 		return true, nil // its bytes are nobody's any more
 	}

@@ -222,7 +222,7 @@ func (l *Log) ReleaseFiles() {
 // releaseFilesLocked is ReleaseFiles with appendMu held. A tail that cannot be written out stays.
 func (l *Log) releaseFilesLocked() {
 	l.hot.Store(false)
-	if err := l.bearAll(); err != nil {
+	if err := l.writeHeld(); err != nil {
 		l.hot.Store(true)
 		l.store.metrics.BackgroundErrors.Inc()
 		return
@@ -249,7 +249,7 @@ func (l *Log) Close() error {
 	}
 	l.endCleaning()
 	l.appendMu.Lock() // an append that passed the check of closed has finished then
-	err := l.bearAll()
+	err := l.writeHeld()
 	l.appendMu.Unlock()
 	if serr := l.settle(); err == nil {
 		err = serr
@@ -259,7 +259,7 @@ func (l *Log) Close() error {
 	if err == nil {
 		err = perr
 	}
-	if perr = l.bearAll(); perr == nil {
+	if perr = l.writeHeld(); perr == nil {
 		perr = l.parkTailLocked()
 	}
 	l.releaseFilesLocked()

@@ -121,15 +121,15 @@ func (s *Store) keepNames(logs []*Log, prepare func(*Log) (bool, error)) error {
 	return nil
 }
 
-// bearAll makes the files of the log's segments that are in memory; see segment.bear.
-func (l *Log) bearAll() error {
+// writeHeld writes what the log's segments hold in memory; see segment.writeHeld.
+func (l *Log) writeHeld() error {
 	l.mu.Lock()
-	s := l.activeLocked() // the others have files
+	s := l.activeLocked() // the others hold nothing
 	l.mu.Unlock()
-	if !s.unborn() {
+	if !s.holding() {
 		return nil
 	}
-	return s.bear()
+	return s.writeHeld()
 }
 
 // bringUp makes what only the journal has, unless somebody works at the log just now.
@@ -141,7 +141,7 @@ func (l *Log) bringUp() (done bool, err error) {
 	if l.deleted.Load() || !l.published.Load() {
 		return false, nil
 	}
-	if err := l.bearAll(); err != nil {
+	if err := l.writeHeld(); err != nil {
 		return false, err
 	}
 	l.writeTexts()

@@ -49,9 +49,9 @@ type segment struct {
 	// replaced says that the cleaner has put another segment in this one's place: its names on disk are not its own any
 	// more. Who holds a reference goes on with the file, which stays open, and with frozen.
 	replaced atomic.Bool
-	young    atomic.Pointer[newborn] // while its bytes are in memory
-	frozen   map[string]disk.File    // index files by suffix, set before replaced; closed with the last reference
-	ringSlot int32                   // guarded by fileCache.mu: place in the ring plus one, 0 for none
+	tail     atomic.Pointer[heldTail] // while its last bytes are in memory
+	frozen   map[string]disk.File     // index files by suffix, set before replaced; closed with the last reference
+	ringSlot int32                    // guarded by fileCache.mu: place in the ring plus one, 0 for none
 
 	open struct {
 		sync.Mutex
@@ -183,12 +183,12 @@ func (s *segment) closeIfIdle() bool {
 	if s.open.file == nil {
 		return true
 	}
-	if s.unborn() && !s.log.deleted.Load() {
+	if s.holding() && !s.log.deleted.Load() {
 		return false
 	}
 	dirty = s.dirty() || dirty || s.refs.Load() != 0
 	s.giveBackLocked()
-	if n := s.young.Load(); n != nil {
+	if n := s.tail.Load(); n != nil {
 		n.discard()
 	}
 	err := s.open.file.Close()

@@ -53,7 +53,7 @@ type Store struct {
 	freeLow   atomic.Bool
 	dirs      nameCount // directories of logs that this process has made
 	unkept    unkept
-	newborns  newborns
+	held      heldBytes
 	written   atomic.Int64 // bytes since the last look at the free space
 
 	mu struct {
@@ -133,7 +133,7 @@ func (s *Store) Close() error {
 	logs := s.openLogs()
 	for _, l := range logs {
 		l.appendMu.Lock()
-		_ = l.bearAll() // Close tries again
+		_ = l.writeHeld() // Close tries again
 		l.appendMu.Unlock()
 	}
 	for _, l := range logs {

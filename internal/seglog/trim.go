@@ -189,7 +189,7 @@ func (l *Log) newestMillis(s *segment, active bool) (empty bool, newest int64, e
 	if err != nil || m.Timestamp > batch.NoTimestamp {
 		return false, m.Timestamp, err
 	}
-	if err := s.bear(); err != nil { // trimMu keeps DeleteLog away
+	if err := s.writeHeld(); err != nil { // trimMu keeps DeleteLog away
 		return false, 0, err
 	}
 	info, err := l.store.fs.Stat(s.path(logSuffix))
