@@ -438,9 +438,9 @@ func (c *committer) journaled() (done bool, err error) {
 	if c.s.journal.bytesMax <= 0 || p.late || p.full || len(p.indexes) > 0 {
 		return false, nil
 	}
-	limit := int64(journalRecordMax)
+	limit := journalRecordBytes(len(p.files))
 	if len(p.named) > 0 {
-		limit = journalNamesRecordMax
+		limit = max(limit, journalNamesRecordMax)
 	}
 	if done, err = c.s.journal.write(p.files, limit); done {
 		for _, n := range p.named {

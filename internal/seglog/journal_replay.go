@@ -61,7 +61,7 @@ func alignedBytes(n int64) []byte {
 // has to sync the files.
 func (j *journal) encode(files []dirtyFile, size, padded int64, gen, seq uint64) bool {
 	if int64(cap(j.buf)) < padded {
-		j.buf = alignedBytes(max(padded, min(2*int64(cap(j.buf)), journalRecordMax)))
+		j.buf = alignedBytes(max(padded, min(2*int64(cap(j.buf)), journalManyRecordMax)))
 	}
 	j.buf = j.buf[:padded]
 	out := j.buf[:journalHeadBytes]

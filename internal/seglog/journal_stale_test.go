@@ -3,6 +3,7 @@ package seglog
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -203,4 +204,68 @@ func TestJournalAndIndexes(t *testing.T) {
 		}
 	}
 	closeStore(t, s)
+}
+
+// TestJournalOfManyFiles: what makes a pass too large for a record is not its bytes alone, but how few files they are of.
+func TestJournalOfManyFiles(t *testing.T) {
+	const fileBytes = 100_000
+	mem := disk.NewMem()
+	const journalBytes = 2 << 20
+	if err := mem.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // of an earlier run, so that they need not grow first
+		if err := disk.WriteFileAtomic(mem, journalPath("data", i), make([]byte, journalBytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openStoreWith(t, mem, journalBytes)
+	c := journalConfig()
+	c.SegmentBytes, c.IndexIntervalBytes = 1<<30, 1<<30
+	logs := make([]*Log, 8)
+	for i := range logs {
+		logs[i] = openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: c, Unclean: true})
+		passes(t, logs[i], 1) // makes the file, whose name is synced
+	}
+	for _, test := range []struct {
+		logs, bytes int
+		records     float64
+	}{
+		{1, 2 * fileBytes, 1},
+		{1, 3 * fileBytes, 0},
+		{2, fileBytes, 1},
+		{2, 2 * fileBytes, 0},
+		{len(logs), fileBytes, 1},
+		{len(logs), 2 * fileBytes, 0},
+	} {
+		before := counterValue(t, s.metrics.JournalRecords)
+		var last Ticket
+		for i, l := range logs[:test.logs] {
+			var err error
+			b := mkBatch(t, 1, testEpochTime+l.End(), test.bytes, l.End())
+			if _, last, err = l.Append(b, AppendOptions{Wait: i == test.logs-1, Now: now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-last.Done()
+		if err := last.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n := counterValue(t, s.metrics.JournalRecords) - before; n != test.records {
+			t.Errorf("%d bytes of each of %d files: %v records, expected %v", test.bytes, test.logs, n, test.records)
+		}
+	}
+	lost := mem.CrashClone(0, 1)
+	ends := make([]int64, len(logs))
+	for i, l := range logs {
+		ends[i] = l.End()
+	}
+	closeStore(t, s)
+	again := openStoreWith(t, lost, journalBytes)
+	for i := range logs {
+		if l := openLog(t, again, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: c, Unclean: true}); l.End() != ends[i] {
+			t.Errorf("log %d ends at %d after a power loss, expected %d", i, l.End(), ends[i])
+		}
+	}
+	closeStore(t, again)
 }
