@@ -1,0 +1,213 @@
+package seglog
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"ottla/internal/disk"
+)
+
+var newbornID = [16]byte{7}
+
+func openNewborn(t *testing.T, s *Store) *Log {
+	t.Helper()
+	cfg := journalConfig()
+	cfg.FileDeleteDelayMillis = 3600_000 // a test calls the janitor itself
+	return openLog(t, s, OpenOptions{Config: cfg, TopicID: newbornID, Unclean: true})
+}
+
+// appendHeld appends a batch with values of so many bytes and waits for it.
+func appendHeld(t *testing.T, l *Log, bytes int) {
+	t.Helper()
+	_, tk, err := l.Append(mkBatch(t, 1, testEpochTime+l.End(), bytes, l.End()), AppendOptions{Wait: true, Held: true, Now: now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-tk.Done()
+	if err := tk.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hasFile(t *testing.T, fsys disk.FS, base int64) bool {
+	t.Helper()
+	_, err := fsys.Stat(filepath.Join("data", "t-0", segmentName(base, logSuffix)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// wantBatches opens what a disk has after a power loss and counts.
+func wantBatches(t *testing.T, mem *disk.Mem, want int) {
+	t.Helper()
+	s := openStore(t, mem)
+	if missing, err := checkTopicID(mem, filepath.Join("data", "t-0"), newbornID); missing || err != nil {
+		t.Errorf("topic id missing %v, %v", missing, err)
+	}
+	if n := len(readAll(t, openNewborn(t, s), 1<<20)); n != want {
+		t.Errorf("%d batches, expected %d", n, want)
+	}
+	if n := counterValue(t, s.metrics.MissingOffsets); n > 0 {
+		t.Errorf("%v offsets are missing", n)
+	}
+	closeStore(t, s)
+}
+
+// TestNewbornHasNoFile: what is durable by the journal needs none to be read and to be found again; the janitor makes it, and its names
+// durable.
+func TestNewbornHasNoFile(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openNewborn(t, s)
+	appendHeld(t, l, 20)
+	appendHeld(t, l, 20)
+	if hasFile(t, mem, 0) {
+		t.Error("a file was made before the answer")
+	}
+	if n := len(readAll(t, l, 1<<20)); n != 2 {
+		t.Errorf("%d batches are read", n)
+	}
+	wantBatches(t, mem.CrashClone(0, 1), 2)
+	wantBatches(t, mem.KillClone(), 2)
+
+	s.janitor.keepNames()
+	if n := s.newborns.bytes.Load(); !hasFile(t, mem, 0) || n != 0 {
+		t.Errorf("file %v, %d bytes are in memory", hasFile(t, mem, 0), n)
+	}
+	if _, some := l.names.dirty(); some {
+		t.Error("the names are not durable")
+	}
+	if missing, err := checkTopicID(mem.CrashClone(0, 1), filepath.Join("data", "t-0"), newbornID); missing || err != nil {
+		t.Errorf("topic id missing %v, %v", missing, err)
+	}
+	appendHeld(t, l, 20)
+	wantBatches(t, mem.CrashClone(0, 1), 3)
+	closeStore(t, s)
+	wantBatches(t, mem, 3)
+}
+
+// TestNewbornWithin: who is answered before his batch is durable, who has a large one and who has no journal gets a file at once.
+func TestNewbornWithin(t *testing.T) {
+	large := mkBatch(t, 1, testEpochTime, newbornSegmentMax, 1)
+	small := mkBatch(t, 1, testEpochTime, 20, 1)
+	for name, c := range map[string]struct {
+		journal int64
+		o       AppendOptions
+		large   bool
+		taken   int64 // of the memory for all of them
+		want    bool
+	}{
+		"held":            {testJournalBytes, AppendOptions{Held: true}, false, 0, false},
+		"answered before": {testJournalBytes, AppendOptions{}, false, 0, true},
+		"large":           {testJournalBytes, AppendOptions{Held: true}, true, 0, true},
+		"no journal":      {-1, AppendOptions{Held: true}, false, 0, true},
+		"no memory":       {testJournalBytes, AppendOptions{Held: true}, false, newbornBytesMax, true},
+	} {
+		mem := disk.NewMem()
+		s := openStoreWith(t, mem, c.journal)
+		l := openNewborn(t, s)
+		s.newborns.bytes.Add(c.taken)
+		b := small
+		if c.large {
+			b = large
+		}
+		c.o.Now = now()
+		if _, _, err := l.Append(b, c.o); err != nil {
+			t.Fatal(err)
+		}
+		if has := hasFile(t, mem, 0); has != c.want {
+			t.Errorf("%s: file %v, expected %v", name, has, c.want)
+		}
+		closeStore(t, s)
+		if n := s.newborns.bytes.Load() - c.taken; n != 0 {
+			t.Errorf("%s: %d bytes are left in memory", name, n)
+		}
+	}
+}
+
+// TestNewbornIsDeleted: it leaves no memory, no file, and nothing in the journal for another of its name.
+func TestNewbornIsDeleted(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openNewborn(t, s)
+	appendHeld(t, l, 20)
+	if err := s.DeleteLog("t-0", l); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.newborns.bytes.Load(); n != 0 || hasFile(t, mem, 0) {
+		t.Errorf("%d bytes are in memory, file %v", n, hasFile(t, mem, 0))
+	}
+	s.janitor.keepNames()
+	if _, err := mem.Stat("data/t-0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("directory of a deleted log: %v", err)
+	}
+	lost := openStore(t, mem.CrashClone(1, 1))
+	if again := openNewborn(t, lost); again.End() != 0 {
+		t.Errorf("the log of the same name ends at %d", again.End())
+	}
+	closeStore(t, lost)
+	closeStore(t, s)
+}
+
+// TestUnlinkedSegmentStaysAway: replay makes a file that a record says may be missing, but not one that was unlinked since.
+func TestUnlinkedSegmentStaysAway(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStoreWith(t, mem, largeJournal)
+	l := openNewborn(t, s)
+	appendHeld(t, l, 20)
+	appendHeld(t, l, 20)
+	if err := l.RollIfDue(time.Now().AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	appendHeld(t, l, 20)
+	if len(l.Segments()) != 2 || !hasFile(t, mem, 0) || len(journalOf(t, mem)) == 0 {
+		t.Fatal("not rolled, or nothing is in the journal")
+	}
+	if _, err := l.DeleteRecords(2); err != nil {
+		t.Fatal(err)
+	}
+	s.janitor.unlinkDue(time.Now().AddDate(1, 0, 0))
+	if hasFile(t, mem, 0) {
+		t.Fatal("not unlinked")
+	}
+	for i, after := range []*disk.Mem{mem.KillClone(), mem.CrashClone(1, 1), mem.CrashClone(0, 1)} {
+		again := openStore(t, after)
+		if i < 2 && hasFile(t, after, 0) { // the last may have lost the unlinking too
+			t.Errorf("the segment came back: %d", i)
+		}
+		if l := openNewborn(t, again); l.Start() != 2 || l.End() != 3 || counterValue(t, again.metrics.MissingOffsets) > 0 {
+			t.Errorf("log [%d, %d)", l.Start(), l.End())
+		}
+		closeStore(t, again)
+	}
+	closeStore(t, s)
+}
+
+// TestDecodeJournalOfVersion1: its ranges said nothing of names.
+func TestDecodeJournalOfVersion1(t *testing.T) {
+	b := make([]byte, journalHeadBytes)
+	b = append(b, 0, 3)
+	b = append(b, "t-0"...)
+	b = binary.BigEndian.AppendUint64(b, 40)
+	b = binary.BigEndian.AppendUint64(b, 5)
+	b = binary.BigEndian.AppendUint32(b, 4)
+	b = append(b, "data"...)
+	binary.BigEndian.PutUint32(b, journalMagic)
+	binary.BigEndian.PutUint32(b[4:], 1<<16)
+	binary.BigEndian.PutUint32(b[12:], uint32(len(b)))
+	binary.BigEndian.PutUint32(b[40:], 1)
+	binary.BigEndian.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
+	r, _, err := decodeJournalRecord(b)
+	if err != nil || len(r.ranges) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if one := r.ranges[0]; one.log != "t-0" || one.base != 40 || one.position != 5 || string(one.data) != "data" || one.epochs != nil {
+		t.Errorf("%+v", one)
+	}
+}
