@@ -88,7 +88,7 @@ type dirtyNames struct {
 	version int   // of its texts
 	epochs  bool  // the file of epochs has to be written
 	meta    bool  // that of the topic id
-	failed  bool  // one of them could not be
+	failed  bool  // one of them could not be, or is left to somebody else
 }
 
 // target is what a pass will publish of one log.
@@ -217,7 +217,9 @@ func (l *Log) collectNamesLocked(p *plan, first int, closing bool) {
 	if !unmade && !made && !texts {
 		return
 	}
-	n := dirtyNames{log: l, version: l.mu.textVersion, epochs: l.mu.epochDirty, meta: l.mu.metaDirty}
+	// Texts that a record has are not this pass's: the record is not dead before they are durable.
+	write := texts && (closing || !l.mu.textJournaled)
+	n := dirtyNames{log: l, version: l.mu.textVersion, epochs: write && l.mu.epochDirty, meta: write && l.mu.metaDirty, failed: texts && !write}
 	if len(p.files) > first {
 		from := len(p.names)
 		p.names = l.appendTextsLocked(p.names)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"ottla/internal/batch"
 	"ottla/internal/disk"
@@ -61,7 +62,7 @@ func crashConfig(pageCache bool) *Config {
 
 // open opens store and log, checking the replayed headers against the model.
 func (w *world) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
 	if err != nil {
 		return err
 	}
@@ -229,7 +230,7 @@ func (w *world) step() error {
 		w.checkpoint, w.has = w.log.Position(), true // the cold store was flushed
 		return nil
 	case 5:
-		return w.log.RollIfDue(now().AddDate(1, 0, 0))
+		return w.log.RollIfDue(time.Now().AddDate(1, 0, 0))
 	case 6:
 		return w.reopen()
 	case 7:

@@ -57,7 +57,10 @@ type heldTail struct {
 }
 
 // heldBytes is the account of a store's memory for them.
-type heldBytes struct{ n atomic.Int64 }
+type heldBytes struct {
+	n       atomic.Int64
+	tailMax int // heldTailMax, or less in a test
+}
 
 func (h *heldBytes) take(n int64) bool {
 	if h.n.Add(n) <= heldBytesMax {
@@ -149,7 +152,7 @@ func (n *heldTail) add(b []byte) bool {
 	}
 	need, limit := len(n.data)+len(b), heldUnmadeMax
 	if n.pool != nil {
-		limit = heldTailMax
+		limit = n.s.log.store.held.tailMax
 	}
 	if need > limit {
 		return false

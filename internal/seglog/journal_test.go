@@ -313,7 +313,7 @@ func churnLog(t *testing.T, s *Store, name string, rounds int) error {
 			continue
 		}
 		var tk Ticket
-		if _, tk, err = l.Append(mkBatch(t, 1, testEpochTime+l.End(), rng.IntN(80), l.End()), AppendOptions{Wait: true, Now: now()}); err == nil {
+		if _, tk, err = l.Append(mkBatch(t, 1, testEpochTime+l.End(), rng.IntN(80), l.End()), AppendOptions{Wait: true, Held: i%3 > 0, Now: now()}); err == nil {
 			<-tk.Done()
 			err = tk.Err()
 		}

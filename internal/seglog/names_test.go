@@ -36,7 +36,7 @@ type namesWorld struct {
 }
 
 func (w *namesWorld) openStore() error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: w.way.journalBytes})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: w.way.journalBytes, heldTailMax: testHeldTailMax})
 	if err == nil {
 		w.store = s
 	}

@@ -52,6 +52,8 @@ type Options struct {
 	JournalBytes int64
 	Metrics      *metrics.Log
 	Logger       *slog.Logger
+
+	heldTailMax int // instead of the constant, in tests; 0: that
 }
 
 // Config is how one topic's logs behave, in Kafka's terms. It is immutable once given to a log; logs may share one.

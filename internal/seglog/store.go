@@ -88,6 +88,7 @@ func OpenStore(o Options) (*Store, error) {
 	}
 	s.files = &fileCache{max: cmp.Or(o.OpenFilesMax, OpenFilesMaxDefault), onCount: func(n int) { s.metrics.OpenFiles.Set(float64(n)) }}
 	s.fs = storeFS{o.FS, s}
+	s.held.tailMax = cmp.Or(o.heldTailMax, heldTailMax)
 	s.mu.round = newRound(s)
 	s.mu.logs = map[string]*Log{}
 	s.refreshFree()
