@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -142,7 +143,17 @@ func faultyStack(t *testing.T) (*stack, *catalog.Topic, *disk.Faults) {
 	s := newStackOn(t, disk.NewFaulty(disk.NewMem(), faults))
 	s.broken = true
 	topic := s.topic("orders", 1)
-	s.fill(topic, 0, 1, "v")
+	// With acks=1 it has a file at once.
+	one, err := batch.Parse(build(t, plain(1), batch.CodecNone, "v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := topic.Partitions[0].Append(t.Context(), one, acksLeader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Ticket.Hurry()
+	<-a.Ticket.Done()
 	return s, topic, faults
 }
 

@@ -167,6 +167,9 @@ func TestFailedRecoveryIsNotClean(t *testing.T) {
 	produce(t, n, "a", "one")
 	killed := mem.KillClone()
 	n.Kill()
+	if err := killed.MkdirAll(filepath.Join("data", "a-0")); err != nil {
+		t.Fatal(err)
+	}
 	if err := disk.WriteFileAtomic(killed, filepath.Join("data", "a-0", "partition.metadata"), []byte("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ\n")); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,9 @@ type how struct {
 	now   time.Time
 }
 
-func (h how) options() seglog.AppendOptions { return seglog.AppendOptions{Wait: h.hurry, Now: h.now} }
+func (h how) options() seglog.AppendOptions {
+	return seglog.AppendOptions{Wait: h.hurry, Held: h.wait, Now: h.now}
+}
 
 func (p *Partition) append(ctx context.Context, b batch.Batch, o how) (Appended, error) {
 	l, err := p.open(ctx)

@@ -104,7 +104,13 @@ func parsed(t testing.TB, pid int64, sequence int32, records int) batch.Batch {
 
 func mustAppend(t *testing.T, p *Partition, pid int64, sequence int32, records int) Appended {
 	t.Helper()
-	a, err := p.Append(t.Context(), parsed(t, pid, sequence, records), AcksAll, time.Unix(1, 0))
+	return mustAppendAs(t, p, AcksAll, pid, sequence, records)
+}
+
+// mustAppendAs appends with acks: what nobody holds back an answer for, as with 1, has a file at once.
+func mustAppendAs(t *testing.T, p *Partition, acks int16, pid int64, sequence int32, records int) Appended {
+	t.Helper()
+	a, err := p.Append(t.Context(), parsed(t, pid, sequence, records), acks, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +268,10 @@ func TestFailedLoadIsTriedAgain(t *testing.T) {
 	s := newStack(t, disk.NewFaulty(mem, faults))
 	defer s.close(t)
 	p := s.partition(Options{Num: 1})
-	faults.Add(disk.Fault{Kind: disk.FaultError, Path: "t-0", Times: disk.Forever})
+	if err := mem.MkdirAll("/d/t-0"); err != nil {
+		t.Fatal(err)
+	}
+	faults.Add(disk.Fault{Kind: disk.FaultError, Ops: disk.OpOpen, Path: "t-0", Times: disk.Forever})
 	if err := p.Load(t.Context()); err == nil {
 		t.Fatal("loaded without a disk")
 	}
@@ -281,7 +290,7 @@ func TestFailedAppendLeavesNoTrace(t *testing.T) {
 				s := newStack(t, disk.NewFaulty(disk.NewMem(), faults))
 				defer s.close(t)
 				p := s.partition(Options{Num: 1})
-				mustAppend(t, p, -1, -1, 1)
+				mustAppendAs(t, p, 1, -1, -1, 1)
 				pid, err := s.ids.Next()
 				if err != nil {
 					t.Fatal(err)

@@ -64,7 +64,7 @@ func (l *Log) appendLocked(b batch.Batch, o AppendOptions) (int64, Ticket, error
 	b.Patch(h.BaseOffset, h.LeaderEpoch)
 	s.refs.Add(1)
 	defer s.release()
-	if err := l.writeLocked(s, b); err != nil {
+	if err := l.writeLocked(s, b, o.Held && !cfg.pageCache()); err != nil {
 		return 0, Ticket{}, err
 	}
 	return h.BaseOffset, l.appended(s, t, &h, cfg, o), nil
@@ -93,7 +93,14 @@ func segmentBytesMax(cfg *Config) int64 {
 
 // writeLocked writes the batch behind the last one. On failure it cuts the file back; if that fails too, the next append
 // does it first. Until then nothing reads those bytes: size has not moved.
-func (l *Log) writeLocked(s *segment, b batch.Batch) error {
+func (l *Log) writeLocked(s *segment, b batch.Batch, held bool) error {
+	if held && !l.torn {
+		if held, err := s.hold(b.Bytes()); held || err != nil {
+			return err
+		}
+	} else if err := s.writeHeld(); err != nil {
+		return err
+	}
 	f, err := s.handle(true)
 	if err != nil {
 		return err
@@ -189,6 +196,9 @@ func (l *Log) rollLocked(now time.Time) (*segment, *tail, error) {
 	}
 	t.addTime()
 	l.mu.Unlock()
+	if err := old.writeHeld(); err != nil {
+		return nil, nil, err
+	}
 	if l.torn {
 		if err := l.cutLocked(old); err != nil {
 			return nil, nil, err

@@ -297,12 +297,13 @@ func (c *checker) checkEpochs(start int64) error {
 	case err != nil:
 		return err
 	}
-	// The file may keep lines of batches that were trimmed since; those of batches that are there must be right.
+	// The file may keep lines of batches that were trimmed since, or say of an epoch that reaches over the log start that it begins there;
+	// those of batches that are there must be right.
 	for _, e := range c.epochs {
 		i, ok := slices.BinarySearchFunc(found, e, func(a, b epochStart) int { return cmp.Compare(a.epoch, b.epoch) })
 		if !ok {
 			c.report(epochFileName, true, "epoch %d, which begins at offset %d, is missing", e.epoch, e.offset)
-		} else if at := found[i].offset; at != e.offset && (at > e.offset || e.offset > max(start, c.bases[0], c.holes)) {
+		} else if at := found[i].offset; at != e.offset && (at > max(e.offset, start) || e.offset > max(start, c.bases[0], c.holes)) {
 			c.report(epochFileName, true, "epoch %d begins at offset %d, the batches say %d", e.epoch, at, e.offset)
 		}
 	}

@@ -54,7 +54,7 @@ func (w *cleanWorld) clone() *cleanWorld {
 }
 
 func (w *cleanWorld) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (w *cleanWorld) append() error {
 		w.written[recs[i].offset] = recs[i]
 	}
 	b := keyedBatch(w.t, int8(w.rng.IntN(2)*4), plainHeader(), recs)
-	_, tk, err := w.log.Append(b, AppendOptions{Wait: true, Now: time.UnixMilli(w.now)})
+	_, tk, err := w.log.Append(b, AppendOptions{Wait: true, Held: w.now%3 > 0, Now: time.UnixMilli(w.now)})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ const (
 //  5. A failed fsync is never retried: the kernel has marked the pages clean, and a second fsync would succeed without
 //     having written them. The round fails, the store is offline, and all later rounds fail.
 //  6. The names of new files, of the log's directory, its epoch lines and its topic id are durable before its offsets are
-//     published. But where a file for epochs or topic id cannot be written at all, nothing waits for it: the next pass
+//     published, or in a record of the journal that is not dead before they are. But where a file for epochs or topic id cannot be written at all, nothing waits for it: the next pass
 //     tries again, and an open that misses one makes it.
 //
 // Outline:
@@ -42,8 +42,8 @@ const (
 //	wait until somebody is in a hurry, or the oldest lazy append is due
 //	under Store.mu: take the round and the queue of logs; open a new round
 //	for each log, under its mu: note end; collect files written since the last pass
-//	only little to make durable, and no names: a record in the journal; else
-//	one or two files: fdatasync each; else one syncfs. Then rename epoch and metadata files and fsync directories
+//	only little to make durable: a record in the journal; else
+//	make the files of what is in memory alone; one or two files: fdatasync each; else one syncfs. Then rename epoch and metadata files and fsync directories
 //	for each log, under its mu: move durable (and committed); then call its Listener
 //	close the round
 //
@@ -66,17 +66,29 @@ type plan struct {
 	targets []target
 	files   []dirtyFile // data files
 	indexes []*segment  // index files
+	named   []dirtyNames
+	names   []byte // what the records of those carry
 	texts   []textFile
-	dirs    []*Log
-	made    int64 // directories of logs made before the pass: see Store.dirsMade
-	newDirs bool  // some of them may not be durable by name
+	made    int64 // directories of logs made before the sync
 	late    bool  // there is data that was written long ago: see journaled
+	full    bool  // there are names or texts that no record can carry
 }
 
 // dirtyFile is a data file with the bytes that were written since they were last durable.
 type dirtyFile struct {
 	*segment
 	from, to int64
+	names    []byte // what a record says of names and texts that are not durable: see appendTextsLocked; nil: all are
+}
+
+// dirtyNames are of a log with names or texts that are not known to be durable.
+type dirtyNames struct {
+	log     *Log
+	made    int64 // names, before the sync
+	version int   // of its texts
+	epochs  bool  // the file of epochs has to be written
+	meta    bool  // that of the topic id
+	failed  bool  // one of them could not be, or is left to somebody else
 }
 
 // target is what a pass will publish of one log.
@@ -88,9 +100,9 @@ type target struct {
 
 // textFile is a log's file of epochs or its metadata file: complete under a temporary name.
 type textFile struct {
-	log  *Log
-	name string
-	file disk.File // nil: closed
+	named int // index in plan.named
+	name  string
+	file  disk.File // nil: closed
 }
 
 // run makes passes until the store stops.
@@ -184,25 +196,43 @@ func (c *committer) prepare(now time.Time, last bool) {
 		if t.sync {
 			cfg := l.config()
 			p.late = p.late || cfg.pageCache() || cfg.lazyDelay() > lazyCommitMax || l.mu.committed.Offset > l.mu.durable.Offset
+			first := len(p.files)
 			l.collectLocked(p)
+			l.collectNamesLocked(p, first, last || c.s.closed.Load() || l.closed.Load())
 		}
-		epochs, meta := t.sync && l.mu.epochDirty, t.sync && l.mu.metaDirty
 		l.mu.Unlock()
 		p.targets = append(p.targets, t)
-		if epochs {
-			p.addEpochs(l)
-		}
-		if meta {
-			p.addMetadata(l)
-		}
-		if t.sync && l.dirDirty.Swap(false) {
-			p.dirs = append(p.dirs, l)
-		}
 		if !t.sync {
 			c.s.waitUntil(l, due)
 		}
 	}
-	p.made, p.newDirs = c.s.dirsToKeep()
+}
+
+// collectNamesLocked notes what of the log's names and texts is not durable, for the records of its files from first on. A log that is
+// closing has them made durable by themselves.
+func (l *Log) collectNamesLocked(p *plan, first int, closing bool) {
+	unmade := slices.ContainsFunc(p.files[first:], func(d dirtyFile) bool { return d.unmade() })
+	_, made := l.names.dirty()                                                  // looked at second: see segment.unmade
+	texts := l.textsDirtyLocked() && (len(p.files) > first || l.dirMade.Load()) // what was never written to leaves nothing
+	if !unmade && !made && !texts {
+		return
+	}
+	// Texts that a record has are not this pass's: the record is not dead before they are durable.
+	write := texts && (closing || !l.mu.textJournaled)
+	n := dirtyNames{log: l, version: l.mu.textVersion, epochs: write && l.mu.epochDirty, meta: write && l.mu.metaDirty, failed: texts && !write}
+	if len(p.files) > first {
+		from := len(p.names)
+		p.names = l.appendTextsLocked(p.names)
+		p.full = p.full || closing || len(p.names)-from > journalNamesMax
+		for i := range p.files[first:] {
+			p.files[first+i].names = p.names[from:len(p.names):len(p.names)]
+		}
+	} else if closing || texts && !l.mu.textJournaled {
+		p.full = true
+	} else {
+		return // a record has them, or nothing is there that they could be of
+	}
+	p.named = append(p.named, n)
 }
 
 func (l *Log) endLocked() Position {
@@ -256,24 +286,42 @@ func (l *Log) collectLocked(p *plan) {
 	}
 }
 
-func (p *plan) addEpochs(l *Log) {
-	l.mu.Lock()
-	data := encodeEpochs(l.mu.epochs)
-	l.mu.epochDirty = false
-	l.mu.Unlock()
-	p.addText(l, epochFileName, data)
+// makeFiles makes what is in memory alone, and notes which names are there. An error is final: what was written cannot be taken back.
+func (p *plan) makeFiles(s *Store) error {
+	for _, d := range p.files {
+		if err := d.writeHeld(); err != nil {
+			return err
+		}
+	}
+	for i := range p.named {
+		n := &p.named[i]
+		n.made, _ = n.log.names.dirty()
+	}
+	p.made, _ = s.dirs.dirty()
+	return nil
 }
 
-func (p *plan) addMetadata(l *Log) {
-	l.mu.Lock()
-	l.mu.metaDirty = false
-	l.mu.Unlock()
-	p.addText(l, metadataFileName, encodeMetadata(l.topicID))
+// addTexts writes the texts under temporary names.
+func (p *plan) addTexts() {
+	for i := range p.named {
+		n := &p.named[i]
+		if n.epochs {
+			n.log.mu.Lock()
+			data := encodeEpochs(n.log.mu.epochs)
+			n.version = n.log.mu.textVersion
+			n.log.mu.Unlock()
+			p.addText(i, epochFileName, data)
+		}
+		if n.meta {
+			p.addText(i, metadataFileName, encodeMetadata(n.log.topicID))
+		}
+	}
 }
 
 // addText writes a new file, to be renamed when it is durable. If that fails what it holds stays dirty: the next pass tries
 // again, and no fsync has failed. Where there are so many files that syncfs will be used, none is left open.
-func (p *plan) addText(l *Log, name string, data []byte) {
+func (p *plan) addText(named int, name string, data []byte) {
+	l := p.named[named].log
 	f, err := l.store.fs.Create(l.path(name + tempSuffix))
 	if err == nil {
 		_, err = f.WriteAt(data, 0)
@@ -285,36 +333,44 @@ func (p *plan) addText(l *Log, name string, data []byte) {
 		}
 	}
 	if err != nil {
-		l.textFailed(name)
+		p.textFailed(named)
 		return
 	}
-	p.texts = append(p.texts, textFile{l, name, f})
+	p.texts = append(p.texts, textFile{named, name, f})
 }
 
-func (l *Log) textFailed(name string) {
-	l.mu.Lock()
-	if name == epochFileName {
-		l.mu.epochDirty = true
-	} else {
-		l.mu.metaDirty = true
-	}
-	l.mu.Unlock()
-	l.store.metrics.BackgroundErrors.Inc()
+func (p *plan) textFailed(named int) {
+	n := &p.named[named]
+	n.failed = true
+	n.log.store.metrics.BackgroundErrors.Inc()
 }
 
 // sync makes the plan durable. Its error is final.
 func (c *committer) sync() error {
 	p, s := &c.plan, c.s
 	defer p.release()
-	files := len(p.files) + 2*len(p.indexes) + len(p.texts)
-	if files == 0 && len(p.dirs) == 0 {
+	if len(p.files)+len(p.indexes)+len(p.named) == 0 {
 		return nil
 	}
 	start := time.Now()
-	if done, err := c.journaled(); done || err != nil {
-		s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
+	done, err := c.journaled()
+	if !done && err == nil {
+		err = c.syncPlan()
+	}
+	s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
+	return err
+}
+
+// syncPlan makes the plan durable without a record.
+func (c *committer) syncPlan() error {
+	p, s := &c.plan, c.s
+	if err := p.makeFiles(s); err != nil {
 		return err
 	}
+	s.unkept.texts.Lock()
+	defer s.unkept.texts.Unlock()
+	p.addTexts()
+	files := len(p.files) + 2*len(p.indexes) + len(p.texts)
 	all := files > filesSyncedOneByOneMax
 	var err error
 	if all {
@@ -328,25 +384,47 @@ func (c *committer) sync() error {
 		return err
 	}
 	// syncfs has made the names durable too, but for the ones that follow now.
-	dirs := p.dirs
+	var dirs []*Log
 	if all {
-		dirs = nil
-		s.dirsAreKept(p.made)
+		s.dirs.areKept(p.made)
+	} else {
+		dirs = p.dirs()
 	}
 	if err = s.syncDirs(p.rename(dirs)); err == nil && !all {
 		err = s.keepDirs()
 	}
-	s.metrics.FsyncSeconds.Observe(time.Since(start).Seconds())
+	if err == nil {
+		p.namesAreKept()
+	}
 	return err
+}
+
+// dirs are the directories with names that are not durable.
+func (p *plan) dirs() (out []*Log) {
+	for _, n := range p.named {
+		if n.made > n.log.names.kept.Load() {
+			out = append(out, n.log)
+		}
+	}
+	return out
+}
+
+func (p *plan) namesAreKept() {
+	for _, n := range p.named {
+		n.log.names.areKept(n.made)
+		if !n.failed {
+			n.log.textsAreKept(n.version)
+		}
+	}
 }
 
 // rename gives the files their names, now that their content is durable, and adds the directories to those to be synced.
 func (p *plan) rename(dirs []*Log) []*Log {
 	for _, t := range p.texts {
-		l := t.log
+		l := p.named[t.named].log
 		if err := l.store.fs.Rename(l.path(t.name+tempSuffix), l.path(t.name)); err != nil {
 			if !l.deleted.Load() {
-				l.textFailed(t.name)
+				p.textFailed(t.named)
 			}
 		} else if len(dirs) > filesSyncedOneByOneMax || !slices.Contains(dirs, l) { // syncfs does not mind one that is there twice
 			dirs = append(dirs, l)
@@ -359,10 +437,19 @@ func (p *plan) rename(dirs []*Log) []*Log {
 // log, is not read back for it: a failed write-back of it would not be noticed.
 func (c *committer) journaled() (done bool, err error) {
 	p := &c.plan
-	if c.s.journal.bytesMax <= 0 || p.late || p.newDirs || len(p.indexes)+len(p.texts)+len(p.dirs) > 0 {
+	if c.s.journal.bytesMax <= 0 || p.late || p.full || len(p.indexes) > 0 {
 		return false, nil
 	}
-	return c.s.journal.write(p.files)
+	limit := journalRecordBytes(len(p.files))
+	if len(p.named) > 0 {
+		limit = max(limit, journalNamesRecordMax)
+	}
+	if done, err = c.s.journal.write(p.files, limit); done {
+		for _, n := range p.named {
+			n.log.textsAreJournaled(n.version)
+		}
+	}
+	return done, err
 }
 
 type syncHandle struct {
@@ -429,7 +516,7 @@ func (s *Store) syncFiles(handles []syncHandle) error {
 	for _, t := range p.texts {
 		s.metrics.Fsyncs.Inc()
 		if err := t.file.Sync(); err != nil {
-			return fmt.Errorf("fsync %s: %w", t.log.path(t.name), err)
+			return fmt.Errorf("fsync %s: %w", p.named[t.named].log.path(t.name), err)
 		}
 	}
 	for _, seg := range p.indexes {
@@ -495,8 +582,8 @@ func (p *plan) reset() {
 	clear(p.files)
 	clear(p.indexes)
 	clear(p.texts)
-	clear(p.dirs)
-	*p = plan{targets: p.targets[:0], files: p.files[:0], indexes: p.indexes[:0], texts: p.texts[:0], dirs: p.dirs[:0]}
+	clear(p.named)
+	*p = plan{targets: p.targets[:0], files: p.files[:0], indexes: p.indexes[:0], texts: p.texts[:0], named: p.named[:0], names: p.names[:0]}
 }
 
 // publish moves the offsets of all logs of the pass, and tells their listeners.

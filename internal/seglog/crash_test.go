@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"ottla/internal/batch"
 	"ottla/internal/disk"
@@ -61,7 +62,7 @@ func crashConfig(pageCache bool) *Config {
 
 // open opens store and log, checking the replayed headers against the model.
 func (w *world) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (w *world) append(wait bool) error {
 	w.attempts = append(w.attempts, attempt{base: base, last: base + int64(n) - 1, id: w.next})
 	a := &w.attempts[len(w.attempts)-1]
 	b := mkBatch(w.t, n, testEpochTime+base, w.rng.IntN(60), w.next)
-	got, tk, err := w.log.Append(b, AppendOptions{Wait: wait, Now: now()})
+	got, tk, err := w.log.Append(b, AppendOptions{Wait: wait, Held: w.rng.IntN(3) > 0, Now: now()})
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (w *world) ack() {
 
 // step does one random thing.
 func (w *world) step() error {
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(15) {
 	case 0:
 		target := w.log.Start() + w.rng.Int64N(w.log.Committed()-w.log.Start()+1)
 		w.trimming = max(target, w.start)
@@ -229,9 +230,12 @@ func (w *world) step() error {
 		w.checkpoint, w.has = w.log.Position(), true // the cold store was flushed
 		return nil
 	case 5:
-		return w.log.RollIfDue(now().AddDate(1, 0, 0))
+		return w.log.RollIfDue(time.Now().AddDate(1, 0, 0))
 	case 6:
 		return w.reopen()
+	case 7:
+		w.store.janitor.keepNames()
+		return nil
 	default:
 		return w.append(w.rng.IntN(3) > 0)
 	}

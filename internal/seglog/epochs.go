@@ -5,6 +5,7 @@ func (l *Log) assignEpochLocked(epoch int32, offset int64) {
 	if n := len(l.mu.epochs); epoch >= 0 && (n == 0 || epoch > l.mu.epochs[n-1].epoch) {
 		l.mu.epochs = append(l.mu.epochs, epochStart{epoch, offset})
 		l.mu.epochDirty = true
+		l.textsChangedLocked()
 	}
 }
 

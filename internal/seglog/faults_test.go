@@ -16,8 +16,13 @@ import (
 // faulty returns a store and a log on a disk that fails by the rules added later.
 func faulty(t *testing.T) (*disk.Mem, *disk.Faults, *Store, *Log) {
 	t.Helper()
+	return faultyWith(t, testJournalBytes)
+}
+
+func faultyWith(t *testing.T, journalBytes int64) (*disk.Mem, *disk.Faults, *Store, *Log) {
+	t.Helper()
 	mem, faults := disk.NewMem(), disk.NewFaults()
-	s := openStore(t, disk.NewFaulty(mem, faults))
+	s := openStoreWith(t, disk.NewFaulty(mem, faults), journalBytes)
 	return mem, faults, s, openLog(t, s, OpenOptions{})
 }
 
@@ -74,7 +79,7 @@ func TestCutFailsForLong(t *testing.T) {
 
 func TestFailedFsyncTakesStoreOffline(t *testing.T) {
 	for _, op := range []disk.OpKind{disk.OpSync, disk.OpSyncDir} {
-		_, faults, s, l := faulty(t)
+		_, faults, s, l := faultyWith(t, -1)
 		faults.Add(disk.Fault{Kind: disk.FaultError, Ops: op, Path: "t-0"})
 		_, tk, err := l.Append(mkBatch(t, 3, testEpochTime, 20, 9), AppendOptions{Wait: true, Now: now()})
 		if err != nil {
@@ -377,6 +382,7 @@ func TestDeleteAndRecreate(t *testing.T) {
 	_, _, err := l.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Now: now()})
 	wantErr(t, err, ErrClosed)
 	fresh := openLog(t, s, OpenOptions{TopicID: [16]byte{2}})
+	fill(t, fresh, 1)
 	if err := fresh.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +393,7 @@ func TestDeleteAndRecreate(t *testing.T) {
 	if _, err := l.Read(nil, 0, 1000, true); !errors.Is(err, ErrClosed) {
 		t.Fatalf("read of the deleted log: %v", err)
 	}
-	if n := len(readAll(t, fresh, 1000)); n != 2 {
+	if n := len(readAll(t, fresh, 1000)); n != 3 {
 		t.Fatalf("%d batches", n)
 	}
 	if err := s.DeleteLog("missing-0", nil); err != nil {
@@ -396,7 +402,7 @@ func TestDeleteAndRecreate(t *testing.T) {
 	closeStore(t, s)
 	s = openStore(t, mem.CrashClone(0, 1))
 	fresh = openLog(t, s, OpenOptions{TopicID: [16]byte{2}, Unclean: true})
-	if fresh.End() != 6 {
+	if fresh.End() != 9 {
 		t.Fatalf("end %d", fresh.End())
 	}
 	closeStore(t, s)
@@ -406,7 +412,7 @@ func TestDeleteAndRecreate(t *testing.T) {
 func TestPassesAreShared(t *testing.T) {
 	mem := disk.NewMem()
 	slow := &slowFS{FS: mem, entered: make(chan struct{}), proceed: make(chan struct{})}
-	s := openStore(t, slow)
+	s := openStoreWith(t, slow, -1) // each pass syncs files
 	logs := make([]*Log, 10)
 	for i := range logs {
 		logs[i] = openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i)})

@@ -34,11 +34,17 @@ type epochStart struct {
 
 // encodeEpochs writes Kafka's leader-epoch-checkpoint: version, count, lines.
 func encodeEpochs(epochs []epochStart) []byte {
-	out := fmt.Appendf(nil, "0\n%d\n", len(epochs))
+	return appendEpochs(nil, epochs)
+}
+
+func appendEpochs(dst []byte, epochs []epochStart) []byte {
+	dst = append(dst, "0\n"...)
+	dst = append(strconv.AppendInt(dst, int64(len(epochs)), 10), '\n')
 	for _, e := range epochs {
-		out = fmt.Appendf(out, "%d %d\n", e.epoch, e.offset)
+		dst = append(strconv.AppendInt(dst, int64(e.epoch), 10), ' ')
+		dst = append(strconv.AppendInt(dst, e.offset, 10), '\n')
 	}
-	return out
+	return dst
 }
 
 // decodeEpochs reads it; epochs and offsets must ascend.

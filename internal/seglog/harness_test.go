@@ -20,6 +20,9 @@ const testEpochTime = int64(1_700_000_000_000)
 // testJournalBytes is room for three small passes: a test of some more has turns and checkpoints.
 const testJournalBytes = 3 * journalBlock
 
+// testHeldTailMax is room for one or two small batches.
+const testHeldTailMax = 250
+
 func now() time.Time { return time.UnixMilli(testEpochTime) }
 
 // testConfig makes small segments with dense indexes.

@@ -108,6 +108,7 @@ func (j *janitor) run() {
 		case <-ticker.C:
 			j.s.refreshFree()
 			j.movePoints()
+			j.keepNames()
 			if tick++; tick%idleTicks == 0 {
 				j.releaseIdle()
 			}
@@ -172,6 +173,10 @@ func (j *janitor) do(job unlinkJob) error {
 		return j.s.fs.RemoveAll(job.dir)
 	}
 	s := job.seg
+	// A record that can make the file would bring it back.
+	if err := j.s.journal.retireSegment(s); err != nil {
+		return nil // offline
+	}
 	j.s.files.closeFile(s)
 	// DeleteLog holds it too: once the directory is renamed, the path may be a new log's.
 	if !s.log.trimMu.TryLock() {

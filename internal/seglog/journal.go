@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -28,6 +30,10 @@ const (
 	journalFileWorth = 128 << 10
 	// journalManyRecordMax is the size of the largest record of many files. The buffer for it stays.
 	journalManyRecordMax = 4 << 20
+	// journalNamesRecordMax is that of a pass that has made files: those cost more to sync than their bytes.
+	journalNamesRecordMax = journalFirstBytes
+	// journalNamesMax is how much a record says of the names and texts of one log.
+	journalNamesMax = 4 << 10
 	// journalBlock is what records are padded to: a block that two records share would be written twice.
 	journalBlock = disk.DirectAlignment
 	// journalFilesMax is how many files a checkpoint fsyncs one by one. Syncfs would also wait for what other processes write.
@@ -50,9 +56,10 @@ const (
 // journal_replay.go. That is right because a record never says anything but what is in the file:
 //
 //  1. Bytes of a segment below its size are never changed (Log, invariant 4), and a record holds only such bytes.
-//  2. The segment's name was durable before the record was written: a pass that has names to sync makes no record.
-//  3. A name becomes another file's only after retire: a log is deleted, a cleaned segment takes the place of another.
-//     A file that is missing was unlinked.
+//  2. The segment's name was durable before the record was written; or the record says that it was not, and also what the texts of
+//     the log are (see names.go): then replay makes what is missing. Names and texts are durable before the generation is dead.
+//  3. A name becomes another file's only after retire: a log is deleted, a cleaned segment takes the place of another; and a
+//     file is unlinked only after retireSegment. A file that is missing, and whose name was durable, was unlinked.
 //  4. Records of another run are none: each carries the number of its run, and a start erases what it has written back.
 //
 // A write-back that fails is reported to the checkpoint. It takes the store offline, and its records stay.
@@ -109,10 +116,10 @@ func journalRecordBytes(files int) int64 {
 }
 
 // write makes the ranges durable with a record. Not done: the pass has to sync the files. An error is final.
-func (j *journal) write(files []dirtyFile) (done bool, err error) {
+func (j *journal) write(files []dirtyFile, limit int64) (done bool, err error) {
 	size := journalRecordSize(files)
 	padded := journalPadded(size)
-	if padded > min(journalRecordBytes(len(files)), j.bytesMax) {
+	if padded > min(limit, j.bytesMax) {
 		return false, nil
 	}
 	j.mu.Lock()
@@ -336,6 +343,24 @@ func (j *journal) containsLocked(s *segment) {
 // checkpoint makes the segments of a generation durable by themselves.
 func (j *journal) checkpoint(content map[*segment]struct{}) error {
 	j.s.metrics.JournalCheckpoints.Inc()
+	logs := map[*Log]struct{}{}
+	for s := range content {
+		logs[s.log] = struct{}{}
+	}
+	// A log that is deleted waits for this: see retire. What it has not made by then it need not.
+	err := j.s.keepNames(slices.Collect(maps.Keys(logs)), func(l *Log) (bool, error) {
+		if l.deleted.Load() {
+			return false, nil
+		}
+		err := l.writeHeld()
+		if err == nil {
+			l.writeTexts()
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
 	if len(content) > journalFilesMax {
 		return j.s.syncFS()
 	}
@@ -355,7 +380,7 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 func (s *segment) syncAlone() (known bool, err error) {
 	l := s.log
 	l.mu.Lock()
-	if l.mu.segments[l.findLocked(s.base)] != s {
+	if l.mu.segments[l.findLocked(s.base)] != s || s.holding() && l.deleted.Load() {
 		l.mu.Unlock()
 		return true, nil // its bytes are nobody's any more
 	}
@@ -392,6 +417,23 @@ func (j *journal) retire(name string) error {
 		case j.mu.preparing || j.mu.writing:
 			j.changed.Wait()
 		case j.mu.gen == live:
+			j.turnLocked()
+		}
+	}
+	return nil
+}
+
+// retireSegment returns when no record of a segment that its log has dropped will ever be replayed.
+func (j *journal) retireSegment(s *segment) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for s.journaled.Load() > 0 && j.mu.gen > 0 {
+		if err := j.s.Offline(); err != nil {
+			return err
+		}
+		if j.mu.preparing || j.mu.writing {
+			j.changed.Wait()
+		} else {
 			j.turnLocked()
 		}
 	}

@@ -27,12 +27,16 @@ import (
 //	24  uint64  generation
 //	32  uint64  sequence number, from 0 in each run
 //	40  uint32  ranges
-//	44  ranges: uint16 length and name of the log, int64 base offset of the segment, int64 position, uint32 length and bytes
+//	44  ranges: uint16 length and name of the log, int64 base offset of the segment, int64 position, uint32 length of the bytes,
+//	    uint16 length and names, the bytes
+//
+// Names are there where the name of the segment, that of the log's directory or the log's texts were not durable: 16 bytes of topic id,
+// and the file of epochs. Records of version 1 had none.
 const (
 	journalMagic      = 0x4f4c4a31
-	journalVersion    = 1
+	journalVersion    = 2
 	journalHeadBytes  = 44
-	journalRangeBytes = 2 + 8 + 8 + 4
+	journalRangeBytes = 2 + 8 + 8 + 4 + 2
 )
 
 // journalPadded is the room that a record of so many bytes takes.
@@ -41,7 +45,7 @@ func journalPadded(size int64) int64 { return (size + journalBlock - 1) / journa
 func journalRecordSize(files []dirtyFile) int64 {
 	size := int64(journalHeadBytes)
 	for _, d := range files {
-		size += journalRangeBytes + int64(len(d.log.name)) + d.to - d.from
+		size += journalRangeBytes + int64(len(d.log.name)+len(d.names)) + d.to - d.from
 	}
 	return size
 }
@@ -67,6 +71,8 @@ func (j *journal) encode(files []dirtyFile, size, padded int64, gen, seq uint64)
 		out = binary.BigEndian.AppendUint64(out, uint64(d.base))
 		out = binary.BigEndian.AppendUint64(out, uint64(d.from))
 		out = binary.BigEndian.AppendUint32(out, uint32(d.to-d.from))
+		out = binary.BigEndian.AppendUint16(out, uint16(len(d.names)))
+		out = append(out, d.names...)
 		n := len(out)
 		out = out[:n+int(d.to-d.from)]
 		f, err := d.handle(false)
@@ -93,6 +99,8 @@ type journalRange struct {
 	base     int64
 	position int64
 	data     []byte
+	topicID  [16]byte
+	epochs   []byte // the file of them; nil: that, the topic id and all names were durable
 }
 
 type journalRecord struct {
@@ -107,8 +115,9 @@ func decodeJournalRecord(b []byte) (r journalRecord, size int64, err error) {
 	if len(b) < journalHeadBytes || binary.BigEndian.Uint32(b) != journalMagic {
 		return r, 0, errJournalRecord
 	}
-	if v := binary.BigEndian.Uint16(b[4:]); v != journalVersion {
-		return r, 0, fmt.Errorf("%w: journal record version %d, expected %d", ErrVersion, v, journalVersion)
+	v := binary.BigEndian.Uint16(b[4:])
+	if v < 1 || v > journalVersion {
+		return r, 0, fmt.Errorf("%w: journal record version %d, expected at most %d", ErrVersion, v, journalVersion)
 	}
 	n := int64(binary.BigEndian.Uint32(b[12:]))
 	if n < journalHeadBytes || n > int64(len(b)) || crc32.Checksum(b[12:n], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
@@ -118,7 +127,7 @@ func decodeJournalRecord(b []byte) (r journalRecord, size int64, err error) {
 	rest := b[journalHeadBytes:n]
 	for range binary.BigEndian.Uint32(b[40:]) {
 		var one journalRange
-		if one, rest, err = decodeJournalRange(rest); err != nil {
+		if one, rest, err = decodeJournalRange(rest, v); err != nil {
 			return r, 0, err
 		}
 		r.ranges = append(r.ranges, one)
@@ -129,18 +138,32 @@ func decodeJournalRecord(b []byte) (r journalRecord, size int64, err error) {
 	return r, n, nil
 }
 
-func decodeJournalRange(b []byte) (r journalRange, rest []byte, err error) {
-	if len(b) < journalRangeBytes {
+func decodeJournalRange(b []byte, version uint16) (r journalRange, rest []byte, err error) {
+	head := journalRangeBytes
+	if version == 1 {
+		head -= 2
+	}
+	if len(b) < head {
 		return r, nil, errJournalRecord
 	}
 	name := int(binary.BigEndian.Uint16(b))
-	if len(b) < journalRangeBytes+name {
+	if len(b) < head+name {
 		return r, nil, errJournalRecord
 	}
 	r.log, b = string(b[2:2+name]), b[2+name:]
 	r.base, r.position = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
 	n := int64(binary.BigEndian.Uint32(b[16:]))
 	b = b[20:]
+	if version > 1 {
+		names := int(binary.BigEndian.Uint16(b))
+		if b = b[2:]; names > len(b) || names > 0 && names <= len(r.topicID) {
+			return r, nil, errJournalRecord
+		}
+		if names > 0 {
+			r.epochs = b[copy(r.topicID[:], b):names]
+		}
+		b = b[names:]
+	}
 	// A name is that of a directory in the data directory, and of nothing above or below.
 	if filepath.Base(r.log) != r.log || r.log == "." || r.log == ".." || r.base < 0 || r.position < 0 || r.position > math.MaxInt32 || n > int64(len(b)) {
 		return r, nil, errJournalRecord
@@ -229,6 +252,9 @@ func WriteJournalBack(fsys disk.FS, dir string, logger *slog.Logger) (records in
 		}
 	}
 	for name, ranges := range files {
+		if err := makeAgain(fsys, filepath.Dir(name), ranges); err != nil {
+			return 0, 0, fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
+		}
 		n, err := writeBack(fsys, name, ranges, logger)
 		if err != nil {
 			return 0, 0, fmt.Errorf("%w: write the journal back: %w", ErrIO, err)
@@ -264,10 +290,48 @@ func (j *journal) replay() error {
 	return err
 }
 
-// writeBack writes the ranges of one segment. One that is missing has been unlinked. The indexes of a closed segment that it makes
+// makeAgain makes the directory and texts of a log that may not have been durable. SyncFS follows.
+func makeAgain(fsys disk.FS, dir string, ranges []journalRange) error {
+	i := slices.IndexFunc(ranges, func(r journalRange) bool { return r.epochs != nil })
+	if i < 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	last := ranges[i]
+	for _, r := range ranges[i:] {
+		if r.epochs != nil {
+			last = r
+		}
+	}
+	if err := rewriteText(fsys, filepath.Join(dir, epochFileName), last.epochs); err != nil || last.topicID == [16]byte{} {
+		return err
+	}
+	// One that names a topic stays: the open of the log judges it.
+	if _, err := checkTopicID(fsys, dir, last.topicID); errors.Is(err, ErrTopicID) || errors.Is(err, ErrVersion) {
+		return nil
+	}
+	return rewriteText(fsys, filepath.Join(dir, metadataFileName), encodeMetadata(last.topicID))
+}
+
+// rewriteText may be interrupted: the next start does it again.
+func rewriteText(fsys disk.FS, name string, data []byte) error {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// writeBack writes the ranges of one segment. One that is missing is made if its name may not have been durable; else it has been unlinked. The indexes of a closed segment that it makes
 // longer may have been made from less: they go, and are made again at need.
 func writeBack(fsys disk.FS, name string, ranges []journalRange, logger *slog.Logger) (bytes int64, err error) {
-	f, err := fsys.OpenReadWrite(name, false)
+	f, err := fsys.OpenReadWrite(name, slices.ContainsFunc(ranges, func(r journalRange) bool { return r.epochs != nil }))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

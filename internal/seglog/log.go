@@ -47,11 +47,12 @@ type Log struct {
 
 	published atomic.Bool // recovered; before, everything belongs to the recovery
 
-	closed   atomic.Bool // no more appends
-	deleted  atomic.Bool // directory renamed away
-	dirDirty atomic.Bool // files were created since the last SyncDir
-	touched  atomic.Bool // used since the janitor last looked
-	hot      atomic.Bool // may hold open files or a tail
+	closed  atomic.Bool // no more appends
+	deleted atomic.Bool // directory renamed away
+	dirMade atomic.Bool // the directory is there
+	names   nameCount   // of the log's files and directory
+	touched atomic.Bool // used since the janitor last looked
+	hot     atomic.Bool // may hold open files or a tail
 
 	cleanMu   sync.Mutex
 	stopClean atomic.Bool  // the cleaning under way, if any, is to end: the log is being closed
@@ -72,21 +73,23 @@ type Log struct {
 
 	mu struct {
 		sync.Mutex
-		segments    []*segment
-		tail        *tail // index state of the active segment; nil while idle
-		durable     Position
-		committed   Position
-		lastRound   *round // of the last append, while it may be open
-		epochs      []epochStart
-		epochDirty  bool      // epochs not durable yet
-		metaDirty   bool      // partition.metadata is not there yet
-		indexSynced int       // entries of the active offset index known to be synced
-		syncAsked   bool      // RequestSync, or a roll: sync in the next pass
-		pointNoted  int64     // recovery point handed to the janitor
-		unsynced    int64     // records appended since the last snapshot of the committer
-		due         time.Time // page-cache mode: when the unsynced data has to be synced; zero: not set
-		cursors     [readCursors]cursor
-		cursorNext  uint8
+		segments      []*segment
+		tail          *tail // index state of the active segment; nil while idle
+		durable       Position
+		committed     Position
+		lastRound     *round // of the last append, while it may be open
+		epochs        []epochStart
+		epochDirty    bool      // epochs not durable yet
+		metaDirty     bool      // partition.metadata is not there yet, or not durable
+		textVersion   int       // of what they say; see names.go
+		textJournaled bool      // a record has what they say
+		indexSynced   int       // entries of the active offset index known to be synced
+		syncAsked     bool      // RequestSync, or a roll: sync in the next pass
+		pointNoted    int64     // recovery point handed to the janitor
+		unsynced      int64     // records appended since the last snapshot of the committer
+		due           time.Time // page-cache mode: when the unsynced data has to be synced; zero: not set
+		cursors       [readCursors]cursor
+		cursorNext    uint8
 	}
 
 	// Guarded by Store.mu.
@@ -219,6 +222,11 @@ func (l *Log) ReleaseFiles() {
 // releaseFilesLocked is ReleaseFiles with appendMu held. A tail that cannot be written out stays.
 func (l *Log) releaseFilesLocked() {
 	l.hot.Store(false)
+	if err := l.writeHeld(); err != nil {
+		l.hot.Store(true)
+		l.store.metrics.BackgroundErrors.Inc()
+		return
+	}
 	if err := l.parkTailLocked(); err != nil {
 		l.hot.Store(true)
 		l.store.metrics.IndexWriteErrors.Inc()
@@ -240,13 +248,20 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.endCleaning()
-	err := l.settle()
+	l.appendMu.Lock() // an append that passed the check of closed has finished then
+	err := l.writeHeld()
+	l.appendMu.Unlock()
+	if serr := l.settle(); err == nil {
+		err = serr
+	}
 	l.appendMu.Lock()
 	perr := l.cutTornLocked()
 	if err == nil {
 		err = perr
 	}
-	perr = l.parkTailLocked()
+	if perr = l.writeHeld(); perr == nil {
+		perr = l.parkTailLocked()
+	}
 	l.releaseFilesLocked()
 	if perr != nil || l.suspect {
 		// A missing index is rebuilt, a wrong one might be believed.
@@ -273,14 +288,14 @@ func (l *Log) cutTornLocked() error {
 
 // settle waits for the committer to have synced everything that was appended.
 func (l *Log) settle() error {
-	// An append that passed the check of closed finishes before this lock is had.
-	l.appendMu.Lock()
-	end := l.end.Load()
-	l.appendMu.Unlock()
+	end := l.end.Load() // closed: nothing is appended any more
 	settled := func() bool {
+		if _, some := l.names.dirty(); some || !l.dirMade.Load() {
+			return !some && l.Durable() >= end // nothing was ever written
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.mu.durable.Offset >= end && !l.mu.epochDirty && !l.mu.metaDirty
+		return l.mu.durable.Offset >= end && !l.textsDirtyLocked()
 	}
 	if settled() {
 		return nil

@@ -16,17 +16,27 @@ type namedLog struct {
 	log    *Log
 }
 
+// namesWay is how what is appended becomes durable.
+type namesWay struct {
+	journalBytes int64
+	held         bool
+}
+
+// namesWays are without a journal, with one, and with one and segments that have no file at first.
+var namesWays = []namesWay{{-1, false}, {testJournalBytes, false}, {testJournalBytes, true}}
+
 // namesWorld makes several logs on one disk and writes to them.
 type namesWorld struct {
 	t      testing.TB
 	fsys   disk.FS
 	faults *disk.Faults
 	store  *Store
+	way    namesWay
 	logs   map[string]*namedLog
 }
 
 func (w *namesWorld) openStore() error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: testJournalBytes})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: w.way.journalBytes, heldTailMax: testHeldTailMax})
 	if err == nil {
 		w.store = s
 	}
@@ -56,7 +66,7 @@ func (w *namesWorld) append(names ...string) error {
 	for _, name := range names {
 		l := w.logs[name].log
 		var err error
-		if _, tk, err = l.Append(mkBatch(w.t, 1, testEpochTime+l.End(), 20, 1), AppendOptions{Now: now()}); err != nil {
+		if _, tk, err = l.Append(mkBatch(w.t, 1, testEpochTime+l.End(), 20, 1), AppendOptions{Held: w.way.held, Now: now()}); err != nil {
 			return err
 		}
 	}
@@ -95,6 +105,16 @@ var namesSteps = []func(w *namesWorld) error{
 	func(w *namesWorld) error { return w.open("plain", 0) },
 	func(w *namesWorld) error { return w.append("plain") },
 	// Nothing but the metadata file.
+	func(w *namesWorld) error {
+		n := w.logs["plain"]
+		if err := n.log.Close(); err != nil {
+			return err
+		}
+		n.id, n.kept = [16]byte{9}, false
+		return w.open("plain", 0)
+	},
+	func(w *namesWorld) error { return w.closeLog("plain") },
+	// Nothing at all.
 	func(w *namesWorld) error { return w.open("empty", 1) },
 	func(w *namesWorld) error { return w.closeLog("empty") },
 	// One syncfs, for one log and for several.
@@ -104,6 +124,7 @@ var namesSteps = []func(w *namesWorld) error{
 	func(w *namesWorld) error { return w.open("c", 4) },
 	func(w *namesWorld) error { return w.open("d", 5) },
 	func(w *namesWorld) error { return w.append("b", "c", "d") },
+	func(w *namesWorld) error { w.store.janitor.keepNames(); return w.store.Offline() },
 	// By the journal, but for the one that is new.
 	func(w *namesWorld) error { return w.append("a") },
 	func(w *namesWorld) error { return w.open("e", 6) },
@@ -122,14 +143,18 @@ var namesSteps = []func(w *namesWorld) error{
 	func(w *namesWorld) error { return w.store.Close() },
 }
 
-// checkIDs looks at the disk, before any recovery.
+// checkIDs looks at the disk, when the journal was written back and nothing recovered yet. What was never written to need not be there.
 func (w *namesWorld) checkIDs(mem *disk.Mem) {
 	w.t.Helper()
 	for name, n := range w.logs {
 		if !n.kept || n.id == [16]byte{} {
 			continue
 		}
-		missing, err := checkTopicID(mem, filepath.Join("data", name), n.id)
+		dir := filepath.Join("data", name)
+		if _, err := mem.Stat(dir); err != nil && n.acked == 0 {
+			continue
+		}
+		missing, err := checkTopicID(mem, dir, n.id)
 		if missing || err != nil {
 			w.t.Fatalf("%s, acknowledged up to %d: topic id missing %v, %v", name, n.acked, missing, err)
 		}
@@ -139,11 +164,11 @@ func (w *namesWorld) checkIDs(mem *disk.Mem) {
 // start is what a broker does after a crash: it finishes deletions, and recovers what its catalog knows.
 func (w *namesWorld) start(mem *disk.Mem) {
 	w.t.Helper()
-	w.checkIDs(mem)
 	w.fsys = mem
 	if err := w.openStore(); err != nil {
 		w.t.Fatal(err)
 	}
+	w.checkIDs(mem)
 	for name, n := range w.logs {
 		if n.doomed {
 			if err := w.store.DeleteLog(name, nil); err != nil {
@@ -201,7 +226,7 @@ func (w *namesWorld) survive(mem *disk.Mem) {
 
 // clone is the same knowledge, for another outcome of the same crash.
 func (w *namesWorld) clone(t testing.TB) *namesWorld {
-	c := &namesWorld{t: t, faults: disk.NewFaults(), logs: map[string]*namedLog{}}
+	c := &namesWorld{t: t, way: w.way, faults: disk.NewFaults(), logs: map[string]*namedLog{}}
 	for name, n := range w.logs {
 		m := *n
 		m.log = nil
@@ -211,10 +236,10 @@ func (w *namesWorld) clone(t testing.TB) *namesWorld {
 }
 
 // crashWhileMakingLogs crashes at operation k of the history, and says whether it came that far.
-func crashWhileMakingLogs(t testing.TB, k int64, steps int, wrap func(disk.FS) disk.FS) (crashed bool) {
+func crashWhileMakingLogs(t testing.TB, way namesWay, k int64, steps int, wrap func(disk.FS) disk.FS) (crashed bool) {
 	mem := disk.NewMem()
 	faults := disk.NewFaults(disk.Fault{At: k, Kind: disk.FaultCrash})
-	w := &namesWorld{t: t, fsys: disk.NewFaulty(wrap(mem), faults), faults: faults, logs: map[string]*namedLog{}}
+	w := &namesWorld{t: t, way: way, fsys: disk.NewFaulty(wrap(mem), faults), faults: faults, logs: map[string]*namedLog{}}
 	for i, step := range namesSteps[:steps] {
 		if err := step(w); err != nil {
 			if !faults.Crashed() || !injected(err) {
@@ -232,17 +257,19 @@ func crashWhileMakingLogs(t testing.TB, k int64, steps int, wrap func(disk.FS) d
 		c := w.clone(t)
 		c.survive(disks)
 		if t.Failed() {
-			t.Fatalf("crash at %d, disk %d", k, i)
+			t.Fatalf("%+v, crash at %d, disk %d", way, k, i)
 		}
 	}
 	return crashed
 }
 
-// TestCrashWhileLogsAreMade: neither the directory of a new log nor its topic id is durable when OpenLog returns; both are
-// when the first append is acknowledged, or the log is closed.
+// TestCrashWhileLogsAreMade: a new log has no directory when OpenLog returns; that and its topic id are durable, or the journal has
+// them, when the first append is acknowledged.
 func TestCrashWhileLogsAreMade(t *testing.T) {
 	honest := func(fsys disk.FS) disk.FS { return fsys }
-	for k := int64(0); crashWhileMakingLogs(t, k, len(namesSteps), honest); k += crashStride() {
+	for _, way := range namesWays {
+		for k := int64(0); crashWhileMakingLogs(t, way, k, len(namesSteps), honest); k += crashStride() {
+		}
 	}
 }
 
@@ -279,12 +306,15 @@ func (y forgetful) Create(name string) (disk.File, error) {
 func TestForgottenSyncsAreCaught(t *testing.T) {
 	for name, c := range map[string]struct {
 		steps int
+		way   namesWay
 		lie   forgetful
 	}{
-		"the log's directory, by syncfs": {7, forgetful{syncFS: true}},
-		"the log's directory, by name":   {3, forgetful{dataDir: true}},
-		"names in the log's directory":   {7, forgetful{logDir: true}},
-		"the metadata file":              {5, forgetful{metadata: true}},
+		"the log's directory, by syncfs": {9, namesWays[0], forgetful{syncFS: true}},
+		"the log's directory, by name":   {3, namesWays[0], forgetful{dataDir: true}},
+		"names in the log's directory":   {9, namesWays[0], forgetful{logDir: true}},
+		"the metadata file":              {5, namesWays[0], forgetful{metadata: true}},
+		"a checkpoint, by syncfs":        {len(namesSteps), namesWays[1], forgetful{syncFS: true}},
+		"a checkpoint that makes files":  {len(namesSteps), namesWays[2], forgetful{syncFS: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tb := &canaryTB{TB: t}
@@ -292,7 +322,7 @@ func TestForgottenSyncsAreCaught(t *testing.T) {
 			go func() {
 				defer close(done)
 				wrap := func(fsys disk.FS) disk.FS { c.lie.FS = fsys; return c.lie }
-				for k := int64(0); crashWhileMakingLogs(tb, k, c.steps, wrap); k++ {
+				for k := int64(0); crashWhileMakingLogs(tb, c.way, k, c.steps, wrap); k++ {
 				}
 			}()
 			<-done

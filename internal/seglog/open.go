@@ -13,9 +13,9 @@ import (
 	"ottla/internal/disk"
 )
 
-// OpenLog opens a log and recovers it. A directory that does not exist is made, and partition.metadata where it is missing:
-// the caller's catalog says that the log exists. Neither need be durable when OpenLog returns. Both are before the first
-// offset is published as durable, and at the latest when the log is closed.
+// OpenLog opens a log and recovers it. A directory that does not exist is made with the log's first file, and partition.metadata
+// where it is missing: the caller's catalog says that the log exists. Before the first offset is published as durable both are
+// durable, or a record of the journal says all that it takes to make them.
 func (s *Store) OpenLog(o OpenOptions) (*Log, error) {
 	if err := s.Offline(); err != nil {
 		return nil, err
@@ -87,12 +87,17 @@ type recovery struct {
 	fileStart int64
 	startLost bool
 	dirty     bool // names changed: the directory must be synced
+	fresh     bool // there is no directory, and nothing is known of the log
 }
 
 func (r *recovery) run() error {
 	l := r.l
 	if err := r.directory(); err != nil {
 		return err
+	}
+	if r.fresh {
+		r.addEmpty(0)
+		return r.publish()
 	}
 	names, err := r.names()
 	if err != nil {
@@ -162,11 +167,15 @@ func (r *recovery) directory() error {
 	case err == nil && !info.Dir:
 		return fmt.Errorf("%w: %s is not a directory", ErrCorrupt, l.dir)
 	case err == nil:
+		l.dirMade.Store(true)
 		l.mu.metaDirty, err = checkTopicID(l.store.fs, l.dir, r.o.TopicID)
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		l.mu.metaDirty = r.o.TopicID != [16]byte{}
-		return l.store.makeLogDir(l.name)
+		if r.fresh = !r.o.HasCheckpoint || r.o.Checkpoint.Offset == 0; r.fresh {
+			return nil // made with its first file
+		}
+		return l.makeDir()
 	default:
 		return l.ioError("stat", err)
 	}
@@ -314,10 +323,12 @@ func (r *recovery) publish() error {
 	if active.base == r.trust.SegmentBase {
 		l.suspectFrom = r.trust.Position
 	}
-	l.dirDirty.Store(r.o.Unclean) // an empty segment's name may be as new as the kill
+	if r.o.Unclean && !r.fresh {
+		l.names.made.Add(1) // an empty segment's name may be as new as the kill
+	}
 	l.mu.indexSynced = math.MaxInt
 	l.published.Store(true)
-	if l.mu.epochDirty || l.mu.metaDirty {
+	if l.textsDirtyLocked() && !r.fresh {
 		l.store.join(l, false, lazyCommitMax)
 	}
 	return nil

@@ -52,6 +52,8 @@ type Options struct {
 	JournalBytes int64
 	Metrics      *metrics.Log
 	Logger       *slog.Logger
+
+	heldTailMax int // instead of the constant, in tests; 0: that
 }
 
 // Config is how one topic's logs behave, in Kafka's terms. It is immutable once given to a log; logs may share one.
@@ -139,6 +141,9 @@ type AppendOptions struct {
 	// waits leaves it out and calls Ticket.Hurry in the end: a pass that began with his first append would leave the
 	// others to the next.
 	Wait bool
+	// Held says that nobody is answered before the ticket is done (acks=all): until then a kill may take the batch, so that a segment
+	// that has no file yet need not be given one at once.
+	Held bool
 	// Now is the time of the broker, for segment.ms.
 	Now time.Time
 }

@@ -17,7 +17,7 @@ import (
 // reader gets is whole and in order, or out of range because the log start has passed it.
 func TestReadersAgainstEverything(t *testing.T) {
 	const logs, rounds = 3, 400
-	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes})
+	s, err := OpenStore(Options{FS: disk.NewMem(), Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestReadersAgainstEverything(t *testing.T) {
 		workers.Go(func() {
 			for range rounds {
 				b := mkBatch(t, 3, testEpochTime+l.End(), 20, l.End())
-				_, tk, err := l.Append(b, AppendOptions{Wait: true, Now: now()})
+				_, tk, err := l.Append(b, AppendOptions{Wait: true, Held: i%2 == 0, Now: now()})
 				if err != nil {
 					t.Error(err)
 					return
@@ -157,7 +157,7 @@ func TestConcurrentAppends(t *testing.T) {
 		wg.Go(func() {
 			l := logs[w%len(logs)]
 			for i := range 100 {
-				base, tk, err := l.Append(mkBatch(t, 2, testEpochTime, 20, int64(w*1000+i)), AppendOptions{Wait: i%3 > 0, Now: now()})
+				base, tk, err := l.Append(mkBatch(t, 2, testEpochTime, 20, int64(w*1000+i)), AppendOptions{Wait: i%3 > 0, Held: i%2 == 0, Now: now()})
 				if err != nil {
 					t.Error(err)
 					return

@@ -176,7 +176,7 @@ func TestNoHandleAtAll(t *testing.T) {
 
 // TestNoHandleForADirectory: new names are made durable with everything else, and no fsync has failed.
 func TestNoHandleForADirectory(t *testing.T) {
-	mem, faults, s, l := faulty(t)
+	mem, faults, s, l := faultyWith(t, -1)
 	faults.Add(disk.Fault{Kind: disk.FaultNoHandle, Times: disk.Forever, Ops: disk.OpSyncDir, Path: "t-0"})
 	fill(t, l, 1)
 	if faults.Fired() == 0 {
@@ -198,7 +198,7 @@ func TestNoHandleForADirectory(t *testing.T) {
 func TestFailedSyncInPlaceOfADirectorys(t *testing.T) {
 	for at, name := range []string{"the log's", "the data directory, for the log's name"} {
 		t.Run(name, func(t *testing.T) {
-			_, faults, s, l := faulty(t)
+			_, faults, s, l := faultyWith(t, -1)
 			faults.Add(disk.Fault{At: int64(at), Kind: disk.FaultNoHandle, Ops: disk.OpSyncDir})
 			faults.Add(disk.Fault{Ops: disk.OpSyncFS})
 			_, tk, err := l.Append(mkBatch(t, 3, testEpochTime, 20, 9), AppendOptions{Wait: true, Now: now()})

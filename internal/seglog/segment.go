@@ -49,8 +49,9 @@ type segment struct {
 	// replaced says that the cleaner has put another segment in this one's place: its names on disk are not its own any
 	// more. Who holds a reference goes on with the file, which stays open, and with frozen.
 	replaced atomic.Bool
-	frozen   map[string]disk.File // index files by suffix, set before replaced; closed with the last reference
-	ringSlot int32                // guarded by fileCache.mu: place in the ring plus one, 0 for none
+	tail     atomic.Pointer[heldTail] // while its last bytes are in memory
+	frozen   map[string]disk.File     // index files by suffix, set before replaced; closed with the last reference
+	ringSlot int32                    // guarded by fileCache.mu: place in the ring plus one, 0 for none
 
 	open struct {
 		sync.Mutex
@@ -150,13 +151,16 @@ func (s *segment) openLocked(create bool) (disk.File, error) {
 	if !create {
 		return nil, fmt.Errorf("%w: %s was never written", ErrIO, name)
 	}
+	if err := s.log.makeDir(); err != nil {
+		return nil, err
+	}
 	// A leftover of an append that failed may be in the way: Create empties it.
 	f, err := s.log.store.fs.Create(name)
 	if err != nil {
 		return nil, s.log.ioError("create", err)
 	}
 	s.open.file, s.open.exists = f, true
-	s.log.dirDirty.Store(true)
+	s.log.nameMade()
 	return f, nil
 }
 
@@ -179,8 +183,14 @@ func (s *segment) closeIfIdle() bool {
 	if s.open.file == nil {
 		return true
 	}
+	if s.holding() && !s.log.deleted.Load() {
+		return false
+	}
 	dirty = s.dirty() || dirty || s.refs.Load() != 0
 	s.giveBackLocked()
+	if n := s.tail.Load(); n != nil {
+		n.discard()
+	}
 	err := s.open.file.Close()
 	s.open.file = nil
 	if dirty {

@@ -51,8 +51,9 @@ type Store struct {
 	closed    atomic.Bool    // set under mu
 	opening   sync.WaitGroup // recoveries under way; added to under mu while not closed
 	freeLow   atomic.Bool
-	dirsMade  atomic.Int64 // directories of logs that this process has made, each counted when its name is there
-	dirsKept  atomic.Int64 // so many of them, at least, are durable by name
+	dirs      nameCount // directories of logs that this process has made
+	unkept    unkept
+	held      heldBytes
 	written   atomic.Int64 // bytes since the last look at the free space
 
 	mu struct {
@@ -87,6 +88,7 @@ func OpenStore(o Options) (*Store, error) {
 	}
 	s.files = &fileCache{max: cmp.Or(o.OpenFilesMax, OpenFilesMaxDefault), onCount: func(n int) { s.metrics.OpenFiles.Set(float64(n)) }}
 	s.fs = storeFS{o.FS, s}
+	s.held.tailMax = cmp.Or(o.heldTailMax, heldTailMax)
 	s.mu.round = newRound(s)
 	s.mu.logs = map[string]*Log{}
 	s.refreshFree()
@@ -130,6 +132,11 @@ func (s *Store) Close() error {
 	s.opening.Wait()
 	var errs []error
 	logs := s.openLogs()
+	for _, l := range logs {
+		l.appendMu.Lock()
+		_ = l.writeHeld() // Close tries again
+		l.appendMu.Unlock()
+	}
 	for _, l := range logs {
 		l.RequestSync() // all of them in one or two passes, not in one each
 	}
@@ -278,42 +285,6 @@ func (s *Store) refreshFree() {
 func (s *Store) refreshFreeAfter(bytes int64) {
 	if s.written.Load() >= bytes {
 		s.refreshFree()
-	}
-}
-
-// makeLogDir makes the directory of a new log. Its name is durable before anything in it is published as durable: see
-// keepDirs.
-func (s *Store) makeLogDir(name string) error {
-	if err := s.fs.MkdirAll(filepath.Join(s.dir, name)); err != nil {
-		return fmt.Errorf("%w: create %s: %w", ErrIO, name, err)
-	}
-	s.dirsMade.Add(1)
-	return nil
-}
-
-// dirsToKeep says whether directories were made whose names are not known to be durable, and how many were made.
-func (s *Store) dirsToKeep() (made int64, some bool) {
-	made = s.dirsMade.Load()
-	return made, made > s.dirsKept.Load()
-}
-
-// keepDirs makes the names of the directories durable that were made, unless they are. Two may do it at the same time: each
-// counts what was made before its sync.
-func (s *Store) keepDirs() error {
-	made, some := s.dirsToKeep()
-	if !some {
-		return nil
-	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return fmt.Errorf("fsync directory %s: %w", s.dir, err)
-	}
-	s.dirsAreKept(made)
-	return nil
-}
-
-func (s *Store) dirsAreKept(made int64) {
-	for kept := s.dirsKept.Load(); kept < made && !s.dirsKept.CompareAndSwap(kept, made); {
-		kept = s.dirsKept.Load()
 	}
 }
 

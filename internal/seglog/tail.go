@@ -218,7 +218,7 @@ func (s *segment) writeIndex(suffix string, at int64, data []byte) error {
 	var err error
 	if at == 0 {
 		f, err = fsys.Create(name)
-		s.log.dirDirty.Store(true)
+		s.log.names.made.Add(1)
 	} else {
 		f, err = fsys.OpenReadWrite(name, false)
 	}

@@ -23,6 +23,13 @@ import (
 // back.
 func (l *Log) writeStart(s startFile) error {
 	s.cleaned, s.holes = max(s.cleaned, l.cleaned.Load()), max(s.holes, l.holes)
+	if err := l.makeDir(); err != nil {
+		return err
+	}
+	if err := l.store.keepDirs(); err != nil {
+		l.store.SetOffline(err)
+		return l.store.Offline()
+	}
 	if err := disk.WriteFileAtomic(l.store.fs, l.path(startFileName), encodeStart(s)); err != nil {
 		return l.ioError("write log start", err)
 	}
@@ -181,6 +188,9 @@ func (l *Log) newestMillis(s *segment, active bool) (empty bool, newest int64, e
 	m, err := l.segmentMax(s)
 	if err != nil || m.Timestamp > batch.NoTimestamp {
 		return false, m.Timestamp, err
+	}
+	if err := s.writeHeld(); err != nil { // trimMu keeps DeleteLog away
+		return false, 0, err
 	}
 	info, err := l.store.fs.Stat(s.path(logSuffix))
 	if err != nil {

@@ -106,7 +106,13 @@ func (b *testBroker) open(settings map[string]string) (err error) {
 		return err
 	}
 	b.tellOffline(b.pids.SetOffline)
-	if b.logs, err = seglog.OpenStore(seglog.Options{FS: b.fs, Dir: dataDir, FreeBytesMin: -1, JournalBytes: 16 << 10, Metrics: b.m.Log, Logger: quiet}); err != nil {
+	journal := int64(16 << 10)
+	if v, set := settings["log.journal.bytes"]; set {
+		if journal, err = strconv.ParseInt(v, 10, 64); err != nil {
+			return err
+		}
+	}
+	if b.logs, err = seglog.OpenStore(seglog.Options{FS: b.fs, Dir: dataDir, FreeBytesMin: -1, JournalBytes: journal, Metrics: b.m.Log, Logger: quiet}); err != nil {
 		return err
 	}
 	b.tellOffline(b.logs.SetOffline)

@@ -154,7 +154,9 @@ func TestFirstInFlightFails(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/known %v/%s", failure.name, known, way.name), func(t *testing.T) {
 					t.Parallel()
 					faults := disk.NewFaults()
-					w := newWrappedWorld(t, small, func(fs disk.FS) disk.FS { return disk.NewFaulty(fs, faults) })
+					// Without a journal a segment has its file from its first batch on.
+					settings := map[string]string{"producer.state.memory.bytes": fmt.Sprint(smallBudget), "log.journal.bytes": "-1"}
+					w := newWrappedWorld(t, settings, func(fs disk.FS) disk.FS { return disk.NewFaulty(fs, faults) })
 					w.create(topic)
 					pid := history(2, 2)(w)
 					next := int64(4)
