@@ -180,11 +180,12 @@ func TestFailedWrite(t *testing.T) {
 	for _, kind := range []disk.FaultKind{disk.FaultError, disk.FaultNoSpace, disk.FaultShortWrite} {
 		s, topic, faults := faultyStack(t)
 		faults.Add(disk.Fault{Times: 1, Ops: disk.OpWrite, Kind: kind, Path: ".log"})
-		if p := s.produce(topic, 0, build(t, idempotent(7, 0, 0, 1), batch.CodecNone, "v")); p.ErrorCode != codeKafkaStorageError || p.BaseOffset != -1 {
+		large := strings.Repeat("v", 40<<10) // what is small waits in memory for its write
+		if p := s.produce(topic, 0, build(t, idempotent(7, 0, 0, 1), batch.CodecNone, large)); p.ErrorCode != codeKafkaStorageError || p.BaseOffset != -1 {
 			t.Errorf("fault %d: %+v", kind, p)
 		}
 		for range 2 { // the retry is appended, and the retry of the retry is a duplicate
-			if p := s.produce(topic, 0, build(t, idempotent(7, 0, 0, 1), batch.CodecNone, "v")); p.ErrorCode != codeNone || p.BaseOffset != 1 {
+			if p := s.produce(topic, 0, build(t, idempotent(7, 0, 0, 1), batch.CodecNone, large)); p.ErrorCode != codeNone || p.BaseOffset != 1 {
 				t.Errorf("fault %d, retry: %+v", kind, p)
 			}
 		}
