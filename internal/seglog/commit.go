@@ -243,7 +243,9 @@ func (l *Log) endLocked() Position {
 // syncDueLocked says whether this pass has to sync the log, and if not yet, notes when.
 func (l *Log) syncDueLocked(now time.Time) bool {
 	cfg := l.config()
-	if !cfg.pageCache() || l.mu.syncAsked || l.mu.unsynced >= cfg.FlushMessages {
+	// What was appended under other settings is not committed before it is durable, whatever they are by now.
+	uncommitted := l.mu.committed.Offset < l.end.Load()
+	if !cfg.pageCache() || uncommitted || l.mu.syncAsked || l.mu.unsynced >= cfg.FlushMessages {
 		return true
 	}
 	if !l.mu.due.IsZero() {

@@ -51,7 +51,7 @@ type heldTail struct {
 	file  atomic.Pointer[disk.File] // nil: not made yet
 	over  atomic.Bool               // all is in the file
 
-	mu   sync.RWMutex // held while bytes are written; taken under any lock but segment.open and fileCache.mu
+	mu   sync.RWMutex // held while bytes are written; taken under any lock, and under it those of names, and what storeFS takes
 	data []byte       // those behind base
 	pool *[heldTailMax]byte
 }
@@ -178,9 +178,17 @@ func (s *segment) writeHeld() error {
 }
 
 func (n *heldTail) write() error {
-	s, l := n.s, n.s.log
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	err := n.writeLocked()
+	n.mu.Unlock()
+	if err == nil {
+		n.end()
+	}
+	return err
+}
+
+func (n *heldTail) writeLocked() error {
+	s, l := n.s, n.s.log
 	if n.over.Load() || s.tail.Load() != n {
 		return nil
 	}
@@ -210,15 +218,25 @@ func (n *heldTail) write() error {
 		n.file.Store(&f)
 	}
 	n.over.Store(true)
+	n.giveBack()
+	return nil
+}
+
+// end puts the file in the place of what is all written. Whoever has it written does so before he goes on, as often as that is. It
+// takes segment.open, so mu is not held.
+func (n *heldTail) end() {
+	if !n.over.Load() {
+		return // the log is deleted
+	}
+	s := n.s
 	s.open.Lock()
 	if s.open.file == n {
-		s.open.file = f
+		s.open.file = n.real()
 	}
 	s.open.Unlock()
-	s.tail.CompareAndSwap(n, nil)
-	n.giveBack()
-	l.store.files.add(s)
-	return nil
+	if s.tail.CompareAndSwap(n, nil) {
+		s.log.store.files.add(s)
+	}
 }
 
 // giveBack gives the memory back. Nobody reads it any more.
@@ -230,9 +248,11 @@ func (n *heldTail) giveBack() {
 	n.data, n.pool = nil, nil
 }
 
-// discard forgets the bytes of a segment whose log is deleted. segment.open is held.
+// discard forgets the bytes of a segment whose log is deleted, unless they are written. segment.open is held.
 func (n *heldTail) discard() {
-	if n.s.tail.CompareAndSwap(n, nil) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.over.Load() && n.s.tail.CompareAndSwap(n, nil) {
 		n.s.log.store.held.n.Add(-int64(cap(n.data)) - heldOverhead) // the buffer may be read still
 	}
 }

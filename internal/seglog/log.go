@@ -259,7 +259,7 @@ func (l *Log) Close() error {
 	if err == nil {
 		err = perr
 	}
-	if perr = l.writeHeld(); perr == nil {
+	if perr = l.writeLast(); perr == nil {
 		perr = l.parkTailLocked()
 	}
 	l.releaseFilesLocked()
@@ -271,6 +271,16 @@ func (l *Log) Close() error {
 	l.store.forget(l)
 	if err == nil {
 		err = perr
+	}
+	return err
+}
+
+// writeLast writes what the log holds in memory. Where that fails the journal alone has what was acknowledged, so it must stay: the
+// error takes the store offline. appendMu is held.
+func (l *Log) writeLast() error {
+	err := l.writeHeld()
+	if err != nil && !l.deleted.Load() {
+		l.store.SetOffline(fmt.Errorf("close %s: %w", l.name, err))
 	}
 	return err
 }

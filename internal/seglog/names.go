@@ -126,8 +126,8 @@ func (l *Log) writeHeld() error {
 	l.mu.Lock()
 	s := l.activeLocked() // the others hold nothing
 	l.mu.Unlock()
-	if !s.holding() {
-		return nil
+	if !s.holding() || l.deleted.Load() {
+		return nil // names of a log that is deleted may be another's
 	}
 	return s.writeHeld()
 }
@@ -148,6 +148,9 @@ func (l *Log) bringUp() (done bool, err error) {
 	return true, nil
 }
 
+// gone says that the log is deleted, or could not be opened.
+func (l *Log) gone() bool { return l.deleted.Load() || l.closed.Load() && !l.published.Load() }
+
 // keepNames makes durable what names logs have made of late. Those that somebody works at are left for the next time.
 func (j *janitor) keepNames() {
 	u := &j.s.unkept
@@ -167,7 +170,7 @@ func (j *janitor) keepNames() {
 		if err != nil {
 			j.s.metrics.BackgroundErrors.Inc()
 		}
-		if !done && !l.deleted.Load() {
+		if !done && !l.gone() {
 			u.add(l)
 		}
 		return done, nil
