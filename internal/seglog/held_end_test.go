@@ -106,3 +106,38 @@ func TestNamesOfALogThatCannotBeOpened(t *testing.T) {
 	}
 	closeStore(t, s)
 }
+
+// TestRecordThatIsNotDurable: a kill leaves one that a power loss during its replay takes. What was written of it is not believed then, or
+// it is still there.
+func TestRecordThatIsNotDurable(t *testing.T) {
+	mem, faults := disk.NewMem(), disk.NewFaults()
+	s := openStoreWith(t, disk.NewFaulty(mem, faults), 8*journalBlock)
+	openNamed(t, s)
+	closeStore(t, s)
+	s = openStoreWith(t, disk.NewFaulty(mem, faults), 8*journalBlock)
+	l := openHeld(t, s) // the start was not clean, so names may not be durable, and the record says so
+	faults.Add(disk.Fault{Kind: disk.FaultCrash, Ops: disk.OpSync, Path: "journal-"})
+	_, tk, err := l.Append(mkBatch(t, 1, testEpochTime+2, 20, 2), AppendOptions{Wait: true, Held: true, Now: now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-tk.Done()
+	killed := mem.KillClone()
+	_ = s.Close()
+	for at := int64(0); ; at++ {
+		disks := killed.KillClone()
+		faults := disk.NewFaults(disk.Fault{Kind: disk.FaultCrash, At: at})
+		if s, err := OpenStore(Options{FS: disk.NewFaulty(disks, faults), Dir: "data", FreeBytesMin: -1}); err == nil {
+			faults.Clear()
+			closeStore(t, s)
+			break
+		}
+		for seed := range int64(8) {
+			s := openStore(t, disks.CrashClone(0.5, seed))
+			if n := len(readAll(t, openHeld(t, s), 1<<20)); n < 2 {
+				t.Errorf("operation %d: %d batches of 2", at, n)
+			}
+			closeStore(t, s)
+		}
+	}
+}

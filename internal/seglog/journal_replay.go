@@ -244,6 +244,15 @@ func WriteJournalBack(fsys disk.FS, dir string, logger *slog.Logger) (records in
 	if damaged {
 		logger.Error("the journal is damaged: records of it that were acknowledged are lost", "dir", dir, "records_left", len(all))
 	}
+	for i := range 2 {
+		if len(all) == 0 {
+			break
+		}
+		// A killed process may have left a record that is not durable. Half of what it says must not outlive it.
+		if err := withJournalFile(fsys, journalPath(dir, i), disk.File.Sync); err != nil {
+			return 0, 0, fmt.Errorf("%w: fsync the journal: %w", ErrIO, err)
+		}
+	}
 	files := map[string][]journalRange{}
 	for _, r := range all {
 		for _, one := range r.ranges {
@@ -269,7 +278,7 @@ func WriteJournalBack(fsys disk.FS, dir string, logger *slog.Logger) (records in
 	}
 	// Also where no record is seen: an erasure that a kill has interrupted may not be durable.
 	for i := range 2 {
-		if err := eraseJournalFile(fsys, journalPath(dir, i)); err != nil {
+		if err := withJournalFile(fsys, journalPath(dir, i), eraseJournal); err != nil {
 			return 0, 0, fmt.Errorf("%w: erase the journal: %w", ErrIO, err)
 		}
 	}
@@ -386,7 +395,8 @@ func eraseJournal(f disk.File) error {
 	return f.Sync()
 }
 
-func eraseJournalFile(fsys disk.FS, name string) error {
+// withJournalFile calls do with a file of the journal, if it is there.
+func withJournalFile(fsys disk.FS, name string, do func(disk.File) error) error {
 	f, err := fsys.OpenReadWrite(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -394,7 +404,7 @@ func eraseJournalFile(fsys disk.FS, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := eraseJournal(f); err != nil {
+	if err := do(f); err != nil {
 		_ = f.Close()
 		return err
 	}
