@@ -15,6 +15,9 @@ const produceAllocationsMax = 10
 
 // TestProduceAllocations holds the hot path of a produce to a handful of allocations a request and none a record.
 func TestProduceAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector has sync.Pool allocate")
+	}
 	for _, c := range []struct {
 		name    string
 		records int

@@ -120,6 +120,9 @@ func TestPartitionStillLoading(t *testing.T) {
 	fs := &slowFS{FS: disk.NewMem(), gate: make(chan struct{}), listGate: make(chan struct{})}
 	close(fs.gate)
 	s := newStackOn(t, fs)
+	if err := fs.MkdirAll(stackDir + "/orders-0"); err != nil { // of a log without one there is nothing to recover
+		t.Fatal(err)
+	}
 	topic := s.topic("orders", 1)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

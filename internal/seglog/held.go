@@ -47,8 +47,9 @@ var heldBuffers = sync.Pool{New: func() any { return new([heldTailMax]byte) }}
 type heldTail struct {
 	s     *segment
 	named bool                      // the file was there at the beginning
+	given disk.File                 // it
 	base  int64                     // bytes that it had then
-	file  atomic.Pointer[disk.File] // nil: not made yet
+	made  atomic.Pointer[disk.File] // one that was not; nil: not yet
 	over  atomic.Bool               // all is in the file
 
 	mu   sync.RWMutex // held while bytes are written; taken under any lock, and under it those of names, and what storeFS takes
@@ -79,7 +80,7 @@ func (s *segment) holding() bool {
 // unmade says that the segment holds bytes and has no file. Not any more means that the name of its file is counted as made.
 func (s *segment) unmade() bool {
 	n := s.tail.Load()
-	return n != nil && n.file.Load() == nil
+	return n != nil && n.real() == nil
 }
 
 // hold keeps a batch in memory behind what the segment holds, and has that written first when it would be too much. Not held: it is to
@@ -88,8 +89,16 @@ func (s *segment) hold(b []byte) (held bool, err error) {
 	size := int64(len(b))
 	n := s.tail.Load()
 	if n != nil {
-		if size <= heldBatchMax && n.add(b) {
-			return true, nil
+		if size <= heldBatchMax {
+			if n.add(b) {
+				return true, nil
+			}
+			if err := n.spill(); err != nil {
+				return false, err
+			}
+			if n.add(b) {
+				return true, nil
+			}
 		}
 		if err := n.write(); err != nil {
 			return false, err
@@ -129,9 +138,8 @@ func (s *segment) beginHolding(size int64) (*heldTail, error) {
 	if _, some := f.(*heldTail); some || !y.held.take(heldOverhead+heldTailMax) {
 		return nil, nil
 	}
-	n := &heldTail{s: s, named: true, base: s.size, pool: heldBuffers.Get().(*[heldTailMax]byte)}
+	n := &heldTail{s: s, named: true, given: f, base: s.size, pool: heldBuffers.Get().(*[heldTailMax]byte)}
 	n.data = n.pool[:0]
-	n.file.Store(&f)
 	s.open.Lock()
 	defer s.open.Unlock()
 	if s.open.file != f { // the log is closed or deleted
@@ -168,6 +176,36 @@ func (n *heldTail) add(b []byte) bool {
 	return true
 }
 
+// spill writes what is in memory, if there is a file for it, and leaves room for more. appendMu is held.
+func (n *heldTail) spill() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.named || n.over.Load() {
+		return nil
+	}
+	if err := n.writeTo(n.real()); err != nil {
+		return err
+	}
+	n.base += int64(len(n.data))
+	n.data = n.data[:0]
+	return nil
+}
+
+// writeTo writes what is in memory behind what the file has. mu is held.
+func (n *heldTail) writeTo(f disk.File) error {
+	if len(n.data) == 0 {
+		return nil
+	}
+	k, err := f.WriteAt(n.data, n.base)
+	if err == nil && k < len(n.data) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return n.s.log.ioError("append", err)
+	}
+	return nil
+}
+
 // writeHeld writes what the segment holds to its file, and makes that and the log's directory if need be; nothing is durable by it. Who
 // calls it has a lock that keeps DeleteLog away from the log's names, or is waited for by it.
 func (s *segment) writeHeld() error {
@@ -202,20 +240,16 @@ func (n *heldTail) writeLocked() error {
 			return l.ioError("create", err)
 		}
 	}
-	if len(n.data) > 0 {
-		if k, err := f.WriteAt(n.data, n.base); err != nil || k < len(n.data) {
-			if !n.named {
-				_ = f.Close()
-			}
-			if err == nil {
-				err = io.ErrShortWrite
-			}
-			return l.ioError("append", err)
+	if err := n.writeTo(f); err != nil {
+		if !n.named {
+			_ = f.Close()
 		}
+		return err
 	}
 	if !n.named {
 		l.nameMade() // before anybody finds it made
-		n.file.Store(&f)
+		made := f
+		n.made.Store(&made)
 	}
 	n.over.Store(true)
 	n.giveBack()
@@ -258,7 +292,10 @@ func (n *heldTail) discard() {
 }
 
 func (n *heldTail) real() disk.File {
-	if f := n.file.Load(); f != nil {
+	if n.named {
+		return n.given
+	}
+	if f := n.made.Load(); f != nil {
 		return *f
 	}
 	return nil
