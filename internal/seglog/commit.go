@@ -34,8 +34,8 @@ const (
 //  5. A failed fsync is never retried: the kernel has marked the pages clean, and a second fsync would succeed without
 //     having written them. The round fails, the store is offline, and all later rounds fail.
 //  6. The names of new files, of the log's directory, its epoch lines and its topic id are durable before its offsets are
-//     published, or in a record of the journal that is not dead before they are. But where a file for epochs or topic id cannot be written at all, nothing waits for it: the next pass
-//     tries again, and an open that misses one makes it.
+//     published, or in a record of the journal that is not dead before they are. But where a file for epochs or topic id
+//     cannot be written at all, nothing waits for it: the next pass tries again, and an open that misses one makes it.
 //
 // Outline:
 //
@@ -43,7 +43,8 @@ const (
 //	under Store.mu: take the round and the queue of logs; open a new round
 //	for each log, under its mu: note end; collect files written since the last pass
 //	only little to make durable: a record in the journal; else
-//	make the files of what is in memory alone; one or two files: fdatasync each; else one syncfs. Then rename epoch and metadata files and fsync directories
+//	write what is in memory alone; one or two files: fdatasync each; else one syncfs. Then rename epoch and metadata
+//	files and fsync directories
 //	for each log, under its mu: move durable (and committed); then call its Listener
 //	close the round
 //

@@ -46,8 +46,7 @@ var heldBuffers = sync.Pool{New: func() any { return new([heldTailMax]byte) }}
 //     them.
 type heldTail struct {
 	s     *segment
-	named bool                      // the file was there at the beginning
-	given disk.File                 // it
+	given disk.File                 // the one that was there at the beginning, if any
 	base  int64                     // bytes that it had then
 	made  atomic.Pointer[disk.File] // one that was not; nil: not yet
 	over  atomic.Bool               // all is in the file
@@ -138,7 +137,7 @@ func (s *segment) beginHolding(size int64) (*heldTail, error) {
 	if _, some := f.(*heldTail); some || !y.held.take(heldOverhead+heldTailMax) {
 		return nil, nil
 	}
-	n := &heldTail{s: s, named: true, given: f, base: s.size, pool: heldBuffers.Get().(*[heldTailMax]byte)}
+	n := &heldTail{s: s, given: f, base: s.size, pool: heldBuffers.Get().(*[heldTailMax]byte)}
 	n.data = n.pool[:0]
 	s.open.Lock()
 	defer s.open.Unlock()
@@ -180,10 +179,10 @@ func (n *heldTail) add(b []byte) bool {
 func (n *heldTail) spill() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.named || n.over.Load() {
+	if n.given == nil || n.over.Load() {
 		return nil
 	}
-	if err := n.writeTo(n.real()); err != nil {
+	if err := n.writeTo(n.given); err != nil {
 		return err
 	}
 	n.base += int64(len(n.data))
@@ -241,12 +240,12 @@ func (n *heldTail) writeLocked() error {
 		}
 	}
 	if err := n.writeTo(f); err != nil {
-		if !n.named {
+		if n.given == nil {
 			_ = f.Close()
 		}
 		return err
 	}
-	if !n.named {
+	if n.given == nil {
 		l.nameMade() // before anybody finds it made
 		made := f
 		n.made.Store(&made)
@@ -275,7 +274,7 @@ func (n *heldTail) end() {
 
 // giveBack gives the memory back. Nobody reads it any more.
 func (n *heldTail) giveBack() {
-	n.s.log.store.held.n.Add(-int64(cap(n.data)) - heldOverhead)
+	n.uncount()
 	if n.pool != nil {
 		heldBuffers.Put(n.pool)
 	}
@@ -287,12 +286,15 @@ func (n *heldTail) discard() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.over.Load() && n.s.tail.CompareAndSwap(n, nil) {
-		n.s.log.store.held.n.Add(-int64(cap(n.data)) - heldOverhead) // the buffer may be read still
+		n.uncount() // the buffer may be read still
 	}
 }
 
+// uncount takes what it has out of the account. mu is held, or nobody else knows it.
+func (n *heldTail) uncount() { n.s.log.store.held.n.Add(-int64(cap(n.data)) - heldOverhead) }
+
 func (n *heldTail) real() disk.File {
-	if n.named {
+	if n.given != nil {
 		return n.given
 	}
 	if f := n.made.Load(); f != nil {

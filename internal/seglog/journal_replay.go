@@ -244,13 +244,12 @@ func WriteJournalBack(fsys disk.FS, dir string, logger *slog.Logger) (records in
 	if damaged {
 		logger.Error("the journal is damaged: records of it that were acknowledged are lost", "dir", dir, "records_left", len(all))
 	}
-	for i := range 2 {
-		if len(all) == 0 {
-			break
-		}
+	if len(all) > 0 {
 		// A killed process may have left a record that is not durable. Half of what it says must not outlive it.
-		if err := withJournalFile(fsys, journalPath(dir, i), disk.File.Sync); err != nil {
-			return 0, 0, fmt.Errorf("%w: fsync the journal: %w", ErrIO, err)
+		for i := range 2 {
+			if err := withJournalFile(fsys, journalPath(dir, i), disk.File.Sync); err != nil {
+				return 0, 0, fmt.Errorf("%w: fsync the journal: %w", ErrIO, err)
+			}
 		}
 	}
 	files := map[string][]journalRange{}
@@ -301,31 +300,30 @@ func (j *journal) replay() error {
 
 // makeAgain makes the directory and texts of a log that may not have been durable. SyncFS follows.
 func makeAgain(fsys disk.FS, dir string, ranges []journalRange) error {
-	i := slices.IndexFunc(ranges, func(r journalRange) bool { return r.epochs != nil })
-	if i < 0 {
+	var last journalRange
+	for _, r := range ranges {
+		if r.epochs != nil {
+			last = r
+		}
+	}
+	if last.epochs == nil {
 		return nil
 	}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
-	last := ranges[i]
-	for _, r := range ranges[i:] {
-		if r.epochs != nil {
-			last = r
-		}
-	}
-	if err := rewriteText(fsys, filepath.Join(dir, epochFileName), last.epochs); err != nil || last.topicID == [16]byte{} {
+	if err := writeText(fsys, filepath.Join(dir, epochFileName), last.epochs); err != nil || last.topicID == [16]byte{} {
 		return err
 	}
 	// One that names a topic stays: the open of the log judges it.
 	if _, err := checkTopicID(fsys, dir, last.topicID); errors.Is(err, ErrTopicID) || errors.Is(err, ErrVersion) {
 		return nil
 	}
-	return rewriteText(fsys, filepath.Join(dir, metadataFileName), encodeMetadata(last.topicID))
+	return writeText(fsys, filepath.Join(dir, metadataFileName), encodeMetadata(last.topicID))
 }
 
-// rewriteText may be interrupted: the next start does it again.
-func rewriteText(fsys disk.FS, name string, data []byte) error {
+// writeText writes a file that need not be whole or durable yet: the next start writes it again, or it has a temporary name.
+func writeText(fsys disk.FS, name string, data []byte) error {
 	f, err := fsys.Create(name)
 	if err != nil {
 		return err
@@ -337,8 +335,9 @@ func rewriteText(fsys disk.FS, name string, data []byte) error {
 	return err
 }
 
-// writeBack writes the ranges of one segment. One that is missing is made if its name may not have been durable; else it has been unlinked. The indexes of a closed segment that it makes
-// longer may have been made from less: they go, and are made again at need.
+// writeBack writes the ranges of one segment. One that is missing is made if its name may not have been durable; else it has
+// been unlinked. The indexes of a closed segment that it makes longer may have been made from less: they go, and are made
+// again at need.
 func writeBack(fsys disk.FS, name string, ranges []journalRange, logger *slog.Logger) (bytes int64, err error) {
 	f, err := fsys.OpenReadWrite(name, slices.ContainsFunc(ranges, func(r journalRange) bool { return r.epochs != nil }))
 	if errors.Is(err, fs.ErrNotExist) {

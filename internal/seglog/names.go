@@ -259,15 +259,7 @@ func (l *Log) writeTexts() {
 
 func (l *Log) replaceText(name string, data []byte) error {
 	temp := l.path(name + tempSuffix)
-	f, err := l.store.fs.Create(temp)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(data, 0)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := writeText(l.store.fs, temp, data); err != nil {
 		return err
 	}
 	return l.store.fs.Rename(temp, filepath.Join(l.dir, name))
