@@ -251,6 +251,11 @@ func (s *session) askWithin(ctx context.Context, timeout time.Duration, broker i
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	resp, err := s.client.Broker(int(broker)).Request(limited, req)
+	if kgo.IsRetryableBrokerErr(err) && s.failedBefore(broker) {
+		// The client says that a request has failed before it puts the connection away: what is asked at once after
+		// may have been given to the dying one, and says nothing about itself.
+		resp, err = s.client.Broker(int(broker)).Request(limited, req)
+	}
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -277,6 +282,14 @@ func (s *session) mayAsk(broker int32, key int16) error {
 		}
 	}
 	return nil
+}
+
+// failedBefore says whether the last request to the broker failed for a reason of the network's.
+func (s *session) failedBefore(broker int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.brokers[broker]
+	return m != nil && m.failures > 0
 }
 
 // judge remembers whether the broker answers.
