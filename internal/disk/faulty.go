@@ -365,6 +365,13 @@ func (y *faultyFS) FreeBytes(dir string) (int64, error) {
 	return y.fs.FreeBytes(dir)
 }
 
+func (y *faultyFS) FreeFiles(dir string) (int64, error) {
+	if err := y.faults.alive(dir); err != nil {
+		return 0, err
+	}
+	return y.fs.FreeFiles(dir)
+}
+
 func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.faults.check(OpRead, f.name); err != nil {
 		return 0, err

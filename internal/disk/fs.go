@@ -61,6 +61,8 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 	// FreeBytes says how much may still be written to the file system that holds dir.
 	FreeBytes(dir string) (int64, error)
+	// FreeFiles says how many files and directories may still be made there; math.MaxInt64 where nothing but bytes limits them.
+	FreeFiles(dir string) (int64, error)
 }
 
 // Info is what Stat knows of a name.

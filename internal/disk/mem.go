@@ -370,6 +370,9 @@ func (m *Mem) FreeBytes(string) (int64, error) {
 	return max(0, m.capacityBytes.Load()-m.usedBytes.Load()), nil
 }
 
+// FreeFiles implements FS.
+func (m *Mem) FreeFiles(string) (int64, error) { return math.MaxInt64, nil }
+
 type memLock struct {
 	fs   *Mem
 	n    *inode

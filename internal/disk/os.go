@@ -144,6 +144,8 @@ func (*osFS) FreeBytes(dir string) (int64, error) {
 	return free, err
 }
 
+func (*osFS) FreeFiles(dir string) (int64, error) { return freeFiles(dir) }
+
 // TotalBytes is the size of the file system that holds dir. Only a real one has any, so it is not part of FS.
 func (*osFS) TotalBytes(dir string) (int64, error) {
 	_, total, err := space(dir)

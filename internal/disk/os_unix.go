@@ -46,6 +46,18 @@ func space(dir string) (free, total int64, err error) {
 	return bytes(uint64(st.Bavail)), bytes(uint64(st.Blocks)), nil
 }
 
+// freeFiles: a file system that makes inodes as it needs them says that it has none at all, as btrfs does.
+func freeFiles(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := retryInterrupted(func() error { return unix.Statfs(dir, &st) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if st.Files == 0 {
+		return math.MaxInt64, nil
+	}
+	return int64(min(uint64(st.Ffree), math.MaxInt64)), nil
+}
+
 // OpenFiles is how many files this process may have open at a time; Go raises the limit to the most that is allowed when it starts.
 func OpenFiles() (int, error) {
 	var limit unix.Rlimit

@@ -54,7 +54,7 @@ func (w *cleanWorld) clone() *cleanWorld {
 }
 
 func (w *cleanWorld) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax, writeAgainWait: time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -289,10 +289,10 @@ func (l *Log) collectLocked(p *plan) {
 	}
 }
 
-// makeFiles makes what is in memory alone, and notes which names are there. An error is final: what was written cannot be taken back.
+// makeFiles makes what is in memory alone, and notes which names are there. An error is final: what was appended cannot be taken back.
 func (p *plan) makeFiles(s *Store) error {
 	for _, d := range p.files {
-		if err := d.writeHeld(); err != nil {
+		if err := s.noHandleAgain(d.writeHeld); err != nil {
 			return err
 		}
 	}

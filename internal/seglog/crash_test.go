@@ -62,7 +62,7 @@ func crashConfig(pageCache bool) *Config {
 
 // open opens store and log, checking the replayed headers against the model.
 func (w *world) open(unclean bool) error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, OpenFilesMax: 2, JournalBytes: testJournalBytes, heldTailMax: testHeldTailMax, writeAgainWait: time.Millisecond})
 	if err != nil {
 		return err
 	}

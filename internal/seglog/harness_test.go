@@ -40,7 +40,7 @@ func openStore(t testing.TB, fsys disk.FS) *Store {
 
 func openStoreWith(t testing.TB, fsys disk.FS, journalBytes int64) *Store {
 	t.Helper()
-	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: journalBytes})
+	s, err := OpenStore(Options{FS: fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: journalBytes, writeAgainWait: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

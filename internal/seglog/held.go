@@ -119,7 +119,7 @@ func (s *segment) beginHolding(size int64) (*heldTail, error) {
 	unmade := !s.open.exists && s.open.file == nil
 	if unmade {
 		defer s.open.Unlock()
-		if size > heldUnmadeMax || !y.held.take(heldOverhead) {
+		if size > heldUnmadeMax || y.filesFew.Load() || !y.held.take(heldOverhead) {
 			return nil, nil
 		}
 		n := &heldTail{s: s}
@@ -281,13 +281,17 @@ func (n *heldTail) giveBack() {
 	n.data, n.pool = nil, nil
 }
 
-// discard forgets the bytes of a segment whose log is deleted, unless they are written. segment.open is held.
-func (n *heldTail) discard() {
-	n.mu.Lock()
+// discard forgets the bytes of a segment whose log is deleted, unless they are written. Not done: somebody is at it, who may wait for the
+// caller to close a file. segment.open is held.
+func (n *heldTail) discard() (done bool) {
+	if !n.mu.TryLock() {
+		return false
+	}
 	defer n.mu.Unlock()
 	if !n.over.Load() && n.s.tail.CompareAndSwap(n, nil) {
 		n.uncount() // the buffer may be read still
 	}
+	return true
 }
 
 // uncount takes what it has out of the account. mu is held, or nobody else knows it.

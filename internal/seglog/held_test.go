@@ -334,7 +334,7 @@ func TestHeldTail(t *testing.T) {
 // TestHeldTailThatCannotBeWritten: an append that finds memory full fails alone, and the next one is as if it had not been.
 func TestHeldTailThatCannotBeWritten(t *testing.T) {
 	mem, faults := disk.NewMem(), disk.NewFaults()
-	s, err := OpenStore(Options{FS: disk.NewFaulty(mem, faults), Dir: "data", FreeBytesMin: -1, JournalBytes: 256 << 10, heldTailMax: 1 << 10})
+	s, err := OpenStore(Options{FS: disk.NewFaulty(mem, faults), Dir: "data", FreeBytesMin: -1, JournalBytes: 256 << 10, heldTailMax: 1 << 10, writeAgainWait: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

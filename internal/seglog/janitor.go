@@ -174,7 +174,9 @@ func (j *janitor) do(job unlinkJob) error {
 	}
 	s := job.seg
 	// A record that can make the file would bring it back.
-	if err := j.s.journal.retireSegment(s); err != nil {
+	if err := j.s.journal.retireSegment(s); mayWriteAgain(err) {
+		return err // what it needs may be what the next jobs free
+	} else if err != nil {
 		return nil // offline
 	}
 	j.s.files.closeFile(s)

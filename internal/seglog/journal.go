@@ -62,7 +62,8 @@ const (
 //     file is unlinked only after retireSegment. A file that is missing, and whose name was durable, was unlinked.
 //  4. Records of another run are none: each carries the number of its run, and a start erases what it has written back.
 //
-// A write-back that fails is reported to the checkpoint. It takes the store offline, and its records stay.
+// A write-back that fails is reported to the checkpoint. It takes the store offline, and its records stay. Where nothing but space or a
+// handle was missing the checkpoint is tried again until it works: meanwhile it is as one that is not through.
 //
 // Locks: mu is taken under Log.trimMu and Log.appendMu by retire, and not held while anything is written.
 type journal struct {
@@ -84,11 +85,13 @@ type journal struct {
 		preparing bool                  // it is being made so
 		writing   bool                  // a record is being written
 		broken    bool                  // the files cannot be made
+		stuck     error                 // why the checkpoint that is under way is to be tried again
+		tries     int                   // of checkpoints that were to be tried again
 		content   map[*segment]struct{} // what the generation has records of
 		live      map[string]int        // segments of each log in generations that are not dead
 		warned    bool                  // a record could not be written
 	}
-	changed sync.Cond // of mu: preparing or writing has ended
+	changed sync.Cond // of mu: preparing or writing has ended, or is stuck
 }
 
 func newJournal(s *Store, bytesMax int64) *journal {
@@ -283,6 +286,11 @@ func (j *journal) turnLocked() {
 // prepare makes a generation dead and its file ready for the next one.
 func (j *journal) prepare(gen uint64, content map[*segment]struct{}) {
 	err := j.checkpoint(content)
+	for goOn := true; mayWriteAgain(err) && goOn; {
+		j.stick(err)
+		goOn = j.s.waitToWriteAgain()
+		err = j.checkpoint(content)
+	}
 	f, i := j.mu.files[gen%2], gen%2
 	if err == nil {
 		err = eraseJournal(f)
@@ -296,8 +304,22 @@ func (j *journal) prepare(gen uint64, content map[*segment]struct{}) {
 		j.deadLocked(gen, content)
 		j.growLocked(f, int(i))
 	}
-	j.mu.preparing, j.mu.ready = false, err == nil
+	j.mu.preparing, j.mu.ready, j.mu.stuck = false, err == nil, nil
 	j.changed.Broadcast()
+}
+
+// stick notes that a checkpoint is to be tried again, for those who would wait for its end.
+func (j *journal) stick(err error) {
+	j.mu.Lock()
+	first := j.mu.stuck == nil
+	j.mu.stuck = err
+	j.mu.tries++
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	j.s.metrics.BackgroundErrors.Inc()
+	if first {
+		j.s.logger.Warn("the journal cannot be written back for now", "dir", j.s.dir, "error", err)
+	}
 }
 
 func (j *journal) deadLocked(gen uint64, content map[*segment]struct{}) {
@@ -356,7 +378,7 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 		if err == nil {
 			l.writeTexts()
 		}
-		return true, err
+		return true, writtenBehind(err)
 	})
 	if err != nil {
 		return err
@@ -398,7 +420,8 @@ func (s *segment) syncAlone() (known bool, err error) {
 	return true, nil
 }
 
-// retire returns when no record of the log of that name, by whatever Log it was written, will ever be replayed.
+// retire returns when no record of the log of that name, by whatever Log it was written, will ever be replayed; with an error, that may be
+// never.
 func (j *journal) retire(name string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -409,11 +432,14 @@ func (j *journal) retire(name string) error {
 	if len(j.mu.content) == 0 {
 		live--
 	}
+	tries := j.mu.tries
 	for j.mu.dead < live && j.mu.gen > 0 {
 		if err := j.s.Offline(); err != nil {
 			return err
 		}
 		switch {
+		case j.mu.stuck != nil && j.mu.tries > tries:
+			return j.mu.stuck // what the caller gives up was left out of that try
 		case j.mu.preparing || j.mu.writing:
 			j.changed.Wait()
 		case j.mu.gen == live:
@@ -427,13 +453,17 @@ func (j *journal) retire(name string) error {
 func (j *journal) retireSegment(s *segment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	tries := j.mu.tries
 	for s.journaled.Load() > 0 && j.mu.gen > 0 {
 		if err := j.s.Offline(); err != nil {
 			return err
 		}
-		if j.mu.preparing || j.mu.writing {
+		switch {
+		case j.mu.stuck != nil && j.mu.tries > tries:
+			return j.mu.stuck
+		case j.mu.preparing || j.mu.writing:
 			j.changed.Wait()
-		} else {
+		default:
 			j.turnLocked()
 		}
 	}

@@ -22,11 +22,20 @@ type cursor struct {
 //
 // Locks, in the order in which they may be taken; no other is taken under a later one:
 //
-//	cleanMu   held by a cleaning from its begin to its end; see clean.go.
-//	trimMu    serialises what moves the log start or drops segments. Held across I/O and BeforeTrim.
-//	appendMu  serialises appends, rolls and index flushes of the active segment. Held across write(2), never fsync.
-//	mu        guards the fields below. Held for memory accesses only.
-//	Store.mu  the committer's queue.
+//	cleanMu        held by a cleaning from its begin to its end; see clean.go.
+//	trimMu         serialises what moves the log start or drops segments. Held across I/O and BeforeTrim.
+//	unkept.keeping of the store: names are being made durable. Under it appendMu is only tried.
+//	reserving.mu   of the store: who has room ahead. Taken under the asker's appendMu too: under it another's is only tried.
+//	appendMu       serialises appends, rolls and index flushes of the active segment. Held across write(2), never fsync.
+//	rebuildMu      serialises index rebuilds of closed segments, and keeps them from a log that is deleted. Held across I/O.
+//	unkept.texts   of the store: files of epochs and topic ids are being replaced.
+//	journal.mu     of the store; given up where it waits. Held for memory accesses only, but for the journal's first opening.
+//	segment.open   of one segment: its file. Held across opening and closing it.
+//	heldTail.mu    of one segment: its bytes in memory. Held across their write(2).
+//	fileCache.mu   of the store: its open files. Under it segment.open and heldTail.mu are only tried.
+//	mu             guards the fields below. Held for memory accesses only.
+//	unkept.mu      of the store: logs with new names.
+//	Store.mu       the committer's queue.
 //
 // Invariants:
 //

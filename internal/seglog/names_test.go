@@ -3,6 +3,7 @@ package seglog
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"ottla/internal/disk"
 )
@@ -36,7 +37,7 @@ type namesWorld struct {
 }
 
 func (w *namesWorld) openStore() error {
-	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: w.way.journalBytes, heldTailMax: testHeldTailMax})
+	s, err := OpenStore(Options{FS: w.fsys, Dir: "data", FreeBytesMin: -1, JournalBytes: w.way.journalBytes, heldTailMax: testHeldTailMax, writeAgainWait: time.Millisecond})
 	if err == nil {
 		w.store = s
 	}

@@ -53,7 +53,8 @@ type Options struct {
 	Metrics      *metrics.Log
 	Logger       *slog.Logger
 
-	heldTailMax int // instead of the constant, in tests; 0: that
+	heldTailMax    int           // instead of the constant, in tests; 0: that
+	writeAgainWait time.Duration // likewise
 }
 
 // Config is how one topic's logs behave, in Kafka's terms. It is immutable once given to a log; logs may share one.

@@ -186,11 +186,11 @@ func (s *segment) closeIfIdle() bool {
 	if s.holding() && !s.log.deleted.Load() {
 		return false
 	}
+	if n := s.tail.Load(); n != nil && !n.discard() {
+		return false
+	}
 	dirty = s.dirty() || dirty || s.refs.Load() != 0
 	s.giveBackLocked()
-	if n := s.tail.Load(); n != nil {
-		n.discard()
-	}
 	err := s.open.file.Close()
 	s.open.file = nil
 	if dirty {

@@ -42,6 +42,7 @@ type Store struct {
 	janitor      *janitor
 
 	wake    chan struct{} // one pending wake-up of the committer
+	closing chan struct{} // closed when Close begins
 	stop    chan struct{}
 	stopped chan struct{} // the committer has ended
 
@@ -51,10 +52,13 @@ type Store struct {
 	closed    atomic.Bool    // set under mu
 	opening   sync.WaitGroup // recoveries under way; added to under mu while not closed
 	freeLow   atomic.Bool
-	dirs      nameCount // directories of logs that this process has made
+	filesFew  atomic.Bool // files are made at once
+	dirs      nameCount   // directories of logs that this process has made
 	unkept    unkept
 	held      heldBytes
 	written   atomic.Int64 // bytes since the last look at the free space
+
+	writeAgainWait time.Duration // the constant of that name, or less in a test
 
 	mu struct {
 		sync.Mutex
@@ -78,7 +82,7 @@ func OpenStore(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, metrics: o.Metrics, logger: o.Logger,
 		freeBytesMin: cmp.Or(o.FreeBytesMin, FreeBytesMinDefault),
-		wake:         make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		wake:         make(chan struct{}, 1), closing: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if s.metrics == nil {
 		s.metrics = metrics.New().Log
@@ -89,6 +93,7 @@ func OpenStore(o Options) (*Store, error) {
 	s.files = &fileCache{max: cmp.Or(o.OpenFilesMax, OpenFilesMaxDefault), onCount: func(n int) { s.metrics.OpenFiles.Set(float64(n)) }}
 	s.fs = storeFS{o.FS, s}
 	s.held.tailMax = cmp.Or(o.heldTailMax, heldTailMax)
+	s.writeAgainWait = cmp.Or(o.writeAgainWait, writeAgainWait)
 	s.mu.round = newRound(s)
 	s.mu.logs = map[string]*Log{}
 	s.refreshFree()
@@ -129,6 +134,7 @@ func (s *Store) Close() error {
 	if again {
 		return nil
 	}
+	close(s.closing)
 	s.opening.Wait()
 	var errs []error
 	logs := s.openLogs()
@@ -269,6 +275,7 @@ func (s *Store) passDue(now time.Time, stop bool) bool {
 // refreshFree looks the free space up. A look that fails changes nothing.
 func (s *Store) refreshFree() {
 	s.written.Store(0)
+	s.refreshFiles()
 	free, err := s.fs.FreeBytes(s.dir)
 	if err != nil {
 		return
