@@ -370,15 +370,14 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 		logs[s.log] = struct{}{}
 	}
 	// A log that is deleted waits for this: see retire. What it has not made by then it need not.
-	err := j.s.keepNames(slices.Collect(maps.Keys(logs)), func(l *Log) (bool, error) {
+	err := j.s.keepNames(slices.Collect(maps.Keys(logs)), func(l *Log) (texts writtenTexts, ok bool, err error) {
 		if l.deleted.Load() {
-			return false, nil
+			return texts, false, nil
 		}
-		err := l.writeHeld()
-		if err == nil {
-			l.writeTexts()
+		if err := l.writeHeld(); err != nil {
+			return texts, false, writtenBehind(err)
 		}
-		return true, writtenBehind(err)
+		return l.writeTexts(), true, nil
 	})
 	if err != nil {
 		return err

@@ -78,30 +78,33 @@ func (s *Store) keepDirs() error {
 
 // keptLog is a log with what its names were when a sync of them began.
 type keptLog struct {
-	log     *Log
-	made    int64
-	version int  // of its texts
-	texts   bool // they were written
+	log   *Log
+	made  int64
+	texts writtenTexts
+}
+
+// writtenTexts are texts that were written to their files, if some is set.
+type writtenTexts struct {
+	version int
+	some    bool
 }
 
 // keepNames makes the names and texts of logs durable for which prepare has made the files and texts that only the journal had; a log
 // that it refuses is left out. Nothing else than the error of a sync, which is final, or that of prepare is returned.
-func (s *Store) keepNames(logs []*Log, prepare func(*Log) (bool, error)) error {
+func (s *Store) keepNames(logs []*Log, prepare func(*Log) (writtenTexts, bool, error)) error {
 	s.unkept.keeping.Lock()
 	defer s.unkept.keeping.Unlock()
 	var kept []keptLog
 	for _, l := range logs {
-		ok, err := prepare(l)
+		texts, ok, err := prepare(l)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
-		k := keptLog{log: l}
-		k.made, ok = l.names.dirty()
-		if k.version, k.texts = l.journaledTexts(); ok || k.texts {
-			kept = append(kept, k)
+		if made, some := l.names.dirty(); some || texts.some {
+			kept = append(kept, keptLog{l, made, texts})
 		}
 	}
 	if len(kept) == 0 {
@@ -114,8 +117,8 @@ func (s *Store) keepNames(logs []*Log, prepare func(*Log) (bool, error)) error {
 	s.dirs.areKept(dirs)
 	for _, k := range kept {
 		k.log.names.areKept(k.made)
-		if k.texts {
-			k.log.textsAreKept(k.version)
+		if k.texts.some {
+			k.log.textsAreKept(k.texts.version)
 		}
 	}
 	return nil
@@ -133,19 +136,18 @@ func (l *Log) writeHeld() error {
 }
 
 // bringUp makes what only the journal has, unless somebody works at the log just now.
-func (l *Log) bringUp() (done bool, err error) {
+func (l *Log) bringUp() (texts writtenTexts, done bool, err error) {
 	if !l.appendMu.TryLock() {
-		return false, nil
+		return texts, false, nil
 	}
 	defer l.appendMu.Unlock()
 	if l.deleted.Load() || !l.published.Load() {
-		return false, nil
+		return texts, false, nil
 	}
 	if err := l.writeHeld(); err != nil {
-		return false, err
+		return texts, false, err
 	}
-	l.writeTexts()
-	return true, nil
+	return l.writeTexts(), true, nil
 }
 
 // gone says that the log is deleted, or could not be opened.
@@ -165,15 +167,15 @@ func (j *janitor) keepNames() {
 	for l := range names {
 		logs = append(logs, l)
 	}
-	err := j.s.keepNames(logs, func(l *Log) (bool, error) {
-		done, err := l.bringUp()
+	err := j.s.keepNames(logs, func(l *Log) (writtenTexts, bool, error) {
+		texts, done, err := l.bringUp()
 		if err != nil {
 			j.s.metrics.BackgroundErrors.Inc()
 		}
 		if !done && !l.gone() {
 			u.add(l)
 		}
-		return done, nil
+		return texts, done, nil
 	})
 	if err != nil {
 		j.s.SetOffline(err) // it is
@@ -197,13 +199,6 @@ func (l *Log) appendTextsLocked(dst []byte) []byte {
 	return appendEpochs(append(dst, l.topicID[:]...), l.mu.epochs)
 }
 
-// journaledTexts says whether a record has the texts and their files have not.
-func (l *Log) journaledTexts() (version int, some bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.textVersion, l.mu.textJournaled && l.textsDirtyLocked()
-}
-
 // textsAreJournaled has the janitor write them.
 func (l *Log) textsAreJournaled(version int) {
 	l.mu.Lock()
@@ -224,17 +219,18 @@ func (l *Log) textsAreKept(version int) {
 	}
 }
 
-// writeTexts writes the texts that a record has; whatever a power loss makes of the files, replay writes them again. One that cannot be written
-// stays dirty, and is the next pass's.
-func (l *Log) writeTexts() {
+// writeTexts writes the texts, if they are dirty. Whatever a power loss makes of the files, replay writes those again that a record has; and
+// lines of epochs that were not acknowledged are cut by recovery. One that cannot be written stays dirty, and is the next pass's.
+func (l *Log) writeTexts() (written writtenTexts) {
 	texts := &l.store.unkept.texts
 	texts.Lock()
 	defer texts.Unlock()
 	l.mu.Lock()
-	if !l.mu.textJournaled || !l.dirMade.Load() {
+	if !l.textsDirtyLocked() || !l.dirMade.Load() {
 		l.mu.Unlock()
-		return
+		return written
 	}
+	written = writtenTexts{l.mu.textVersion, true}
 	var epochs []byte
 	if l.mu.epochDirty {
 		epochs = encodeEpochs(l.mu.epochs)
@@ -249,12 +245,13 @@ func (l *Log) writeTexts() {
 		err = l.replaceText(metadataFileName, encodeMetadata(l.topicID))
 	}
 	if err == nil {
-		return
+		return written
 	}
 	l.store.metrics.BackgroundErrors.Inc()
 	l.mu.Lock()
 	l.mu.textJournaled = false
 	l.mu.Unlock()
+	return writtenTexts{}
 }
 
 func (l *Log) replaceText(name string, data []byte) error {

@@ -352,3 +352,22 @@ func TestHeldOffsetsAreFoundAgain(t *testing.T) {
 	}
 	closeStore(t, s)
 }
+
+// TestTextsThatChangeBeforeACheckpoint: it leaves no records of lines that are in no file, whatever has been added to them since.
+func TestTextsThatChangeBeforeACheckpoint(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	l := openLog(t, s, OpenOptions{Config: journalConfig(), TopicID: heldID, Unclean: true, LeaderEpoch: 5})
+	appendHeld(t, l, 20)
+	l.mu.Lock()
+	l.assignEpochLocked(6, l.End()) // of an append that is under way
+	l.mu.Unlock()
+	if err := s.journal.retire(l.name); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := readEpochs(mem.CrashClone(0, 1), l.path(epochFileName))
+	if err != nil || len(lines) == 0 || lines[0] != (epochStart{5, 0}) {
+		t.Errorf("%v, %v", lines, err)
+	}
+	closeStore(t, s)
+}
