@@ -2,6 +2,7 @@ package pidstore
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"ottla/internal/coldstate"
@@ -11,6 +12,13 @@ import (
 const (
 	// chunkMax bounds how many entries and checkpoints go into one cold batch.
 	chunkMax = 256
+	// applyWait is how long a partition is in the queue before it is looked at, where nobody needs that at once: what a producer has
+	// appended meanwhile is one entry. Nothing that is applied counts before the next flush, which applies all.
+	applyWait = 50 * time.Millisecond
+	// applyBytes are needed at once too: of much more the keeper would think that the log does not sync.
+	applyBytes = behindBytesMax / 4
+	// applyShare: with more than one in so many of the slots in use they are needed.
+	applyShare = 16
 	// entryBatchBytes is about what one entry takes in a cold batch.
 	entryBatchBytes = producer.EncodedBytesMax + 96
 )
@@ -28,10 +36,12 @@ type applier struct {
 	batch *coldstate.Batch
 	chunk int // entries and checkpoints of one batch
 
-	wake chan struct{}
-	ops  chan applierOp
-	quit chan struct{}
-	done chan struct{}
+	wake  chan struct{}
+	later *time.Timer // sends to wake
+	armed atomic.Bool // later is set, and has not sent yet
+	ops   chan applierOp
+	quit  chan struct{}
+	done  chan struct{}
 
 	// Of the batch that is being built.
 	slots       []ref // appends that are finished by it
@@ -56,7 +66,7 @@ type writtenCheckpoint struct {
 }
 
 func newApplier(s *Store) *applier {
-	return &applier{
+	a := &applier{
 		s:     s,
 		batch: s.cold.NewBatch(),
 		chunk: batchChunk(s.cold),
@@ -65,6 +75,11 @@ func newApplier(s *Store) *applier {
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
+	a.later = time.AfterFunc(applyWait, func() {
+		a.armed.Store(false)
+		signalOne(a.wake)
+	})
+	return a
 }
 
 // batchChunk is how many entries make one batch of a cold store.
@@ -82,6 +97,7 @@ func (a *applier) stop() {
 func (a *applier) run() {
 	defer close(a.done)
 	defer a.batch.Close()
+	defer a.later.Stop()
 	for {
 		select {
 		case <-a.quit:
@@ -117,24 +133,24 @@ func (a *applier) do(fn func(*coldstate.Batch) error) error {
 }
 
 // enqueue puts a partition into the applier's queue, unless it is there. What the
-// partition is ready for must be visible before.
-func (s *Store) enqueue(p *Partition) {
+// partition is ready for must be visible before. now says that somebody waits for it.
+func (s *Store) enqueue(p *Partition, now bool) {
 	s.queue.Lock()
-	if p.queued {
-		s.queue.Unlock()
-		return
+	if !p.queued {
+		p.queued = true
+		if s.queue.tail == nil {
+			s.queue.head = p
+		} else {
+			s.queue.tail.queueNext = p
+		}
+		s.queue.tail = p
 	}
-	p.queued = true
-	if s.queue.tail == nil {
-		s.queue.head = p
-	} else {
-		s.queue.tail.queueNext = p
-	}
-	s.queue.tail = p
 	s.queue.Unlock()
-	select {
-	case s.applier.wake <- struct{}{}:
-	default:
+	a := s.applier
+	if now || s.slab.used.Load() > int64(len(s.slab.slots)/applyShare) {
+		signalOne(a.wake)
+	} else if !a.armed.Load() && a.armed.CompareAndSwap(false, true) {
+		a.later.Reset(applyWait)
 	}
 }
 

@@ -311,11 +311,11 @@ func TestQueueHoldsAPartitionOnce(t *testing.T) {
 	var got []uint64
 	w.must(w.s.applier.do(func(*coldstate.Batch) error { // the applier is busy
 		for _, p := range []*Partition{a, b, a, c, b, b, a} {
-			w.s.enqueue(p)
+			w.s.enqueue(p, true)
 		}
 		for p := w.s.dequeue(); p != nil; p = w.s.dequeue() {
 			if got = append(got, p.num); len(got) == 2 {
-				w.s.enqueue(a) // it has left, and may come again
+				w.s.enqueue(a, true) // it has left, and may come again
 			}
 		}
 		return nil

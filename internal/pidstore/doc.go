@@ -22,7 +22,7 @@
 //	Applied  folds ahead, queues the append. } log's append between them
 //	Release  unpins.
 //	Durable  says how far the log is durable; wakes the applier.
-//	applier  pops the partition's durable appends, folds base, writes one entry per
+//	applier  soon, or at once if somebody needs it, pops the partition's durable appends, folds base, writes one entry per
 //	         producer, the checkpoint and the age in one cold batch; then unused
 //	         entries move to hot.
 //

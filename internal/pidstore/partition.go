@@ -359,7 +359,7 @@ func (p *Partition) readyLocked() {
 
 func (p *Partition) queueLocked() {
 	if p.loaded.Load() {
-		p.s.enqueue(p)
+		p.s.enqueue(p, p.mu.urgent || p.pendingBytes.Load() >= applyBytes)
 	}
 }
 
