@@ -60,24 +60,40 @@ type Config struct {
 	advertised    []Listener
 	notApplicable []string
 	adjusted      []string
+	problems      []error
 }
 
-// Load merges the layers, checks every value and answers with the first problem found.
+// problemsMax is how many problems one error names.
+const problemsMax = 20
+
+// Load merges the layers and checks every value. Its error names each problem that was found, on a line of its own, up to twenty; what concerns
+// more than one key is looked at where the keys themselves are right.
 func Load(in Input) (*Config, error) {
 	c := &Config{values: make(map[string]Value, len(table))}
 	for i := range table {
 		k := &table[i]
 		c.values[k.Name] = Value{Key: k, Text: k.Default}
 	}
-	for _, layer := range []func(Input) error{c.applyFile, c.applyEnv, c.applySet, c.applyFlags} {
-		if err := layer(in); err != nil {
-			return nil, err
-		}
+	for _, layer := range []func(Input){c.applyFile, c.applyEnv, c.applySet, c.applyFlags} {
+		layer(in)
 	}
-	if err := c.resolve(); err != nil {
-		return nil, err
+	if len(c.problems) == 0 {
+		c.resolve()
+	}
+	if n := len(c.problems) - problemsMax; n > 0 {
+		c.problems = append(c.problems[:problemsMax], fmt.Errorf("and %d more", n))
+	}
+	if len(c.problems) > 0 {
+		return nil, errors.Join(c.problems...)
 	}
 	return c, nil
+}
+
+// problem notes an error, if it is one.
+func (c *Config) problem(err error) {
+	if err != nil {
+		c.problems = append(c.problems, err)
+	}
 }
 
 // Default is the configuration of a process that was told nothing.
@@ -89,23 +105,19 @@ func Default() *Config {
 	return c
 }
 
-func (c *Config) applyFile(in Input) error {
-	if in.File == nil {
-		return nil
-	}
+func (c *Config) applyFile(in Input) {
 	properties, err := parseProperties(in.File)
 	if err != nil {
-		return fmt.Errorf("%s: %w", in.FileName, err)
+		c.problem(fmt.Errorf("%s: %w", in.FileName, err))
 	}
 	for _, p := range properties {
 		if err := c.put(p.name, p.value, FromFile); err != nil {
-			return fmt.Errorf("%s:%d: %w", in.FileName, p.line, err)
+			c.problem(fmt.Errorf("%s:%d: %w", in.FileName, p.line, err))
 		}
 	}
-	return nil
 }
 
-func (c *Config) applyEnv(in Input) error {
+func (c *Config) applyEnv(in Input) {
 	for _, entry := range in.Environ {
 		name, value, ok := strings.Cut(entry, "=")
 		if !ok || !strings.HasPrefix(name, envPrefix) || name == EnvConfigFile || injectedByKubernetes(name) {
@@ -113,29 +125,25 @@ func (c *Config) applyEnv(in Input) error {
 		}
 		key, ok := keyOfEnv(name)
 		if !ok {
-			return fmt.Errorf("environment variable %s: %w%s", name, ErrUnknownKey, suggest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "."))))
-		}
-		if err := c.put(key, value, FromEnv); err != nil {
-			return fmt.Errorf("environment variable %s: %w", name, err)
+			c.problem(fmt.Errorf("environment variable %s: %w%s", name, ErrUnknownKey, suggest(strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", ".")))))
+		} else if err := c.put(key, value, FromEnv); err != nil {
+			c.problem(fmt.Errorf("environment variable %s: %w", name, err))
 		}
 	}
-	return nil
 }
 
-func (c *Config) applySet(in Input) error {
+func (c *Config) applySet(in Input) {
 	for _, s := range in.Set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok {
-			return fmt.Errorf("--set %q: %w: want key=value", s, ErrSyntax)
-		}
-		if err := c.put(strings.TrimSpace(name), value, FromSet); err != nil {
-			return fmt.Errorf("--set: %w", err)
+			c.problem(fmt.Errorf("--set %q: %w: want key=value", s, ErrSyntax))
+		} else if err := c.put(strings.TrimSpace(name), value, FromSet); err != nil {
+			c.problem(fmt.Errorf("--set: %w", err))
 		}
 	}
-	return nil
 }
 
-func (c *Config) applyFlags(in Input) error {
+func (c *Config) applyFlags(in Input) {
 	names := make([]string, 0, len(in.Flags))
 	for name := range in.Flags {
 		names = append(names, name)
@@ -143,10 +151,9 @@ func (c *Config) applyFlags(in Input) error {
 	sort.Strings(names)
 	for _, name := range names {
 		if err := c.put(name, in.Flags[name], FromFlag); err != nil {
-			return fmt.Errorf("--%s: %w", byName[name].Flag, err)
+			c.problem(fmt.Errorf("--%s: %w", byName[name].Flag, err))
 		}
 	}
-	return nil
 }
 
 // put checks one value and stores it over whatever a weaker layer said. A key of Kafka's without a
@@ -172,23 +179,21 @@ func (c *Config) put(name, text string, from Origin) error {
 }
 
 // resolve checks what concerns more than one key.
-func (c *Config) resolve() error {
+func (c *Config) resolve() {
 	c.notApplicable = sortedUnique(c.notApplicable)
 	var err error
-	if c.listeners, c.advertised, err = resolveListeners(c); err != nil {
-		return err
-	}
+	c.listeners, c.advertised, err = resolveListeners(c)
+	c.problem(err)
 	if dirs := splitList(c.Text("log.dirs")); len(dirs) != 1 {
-		return fmt.Errorf("%w: log.dirs=%q: allowed: exactly one directory", ErrInvalid, c.Text("log.dirs"))
+		c.problem(fmt.Errorf("%w: log.dirs=%q: allowed: exactly one directory", ErrInvalid, c.Text("log.dirs")))
 	}
-	if _, _, err := c.HTTP(); err != nil {
-		return err
-	}
+	_, _, err = c.HTTP()
+	c.problem(err)
 	if total, frame := c.Int("queued.max.request.bytes"), c.Int("socket.request.max.bytes"); total < frame {
-		return fmt.Errorf("%w: queued.max.request.bytes=%d is less than socket.request.max.bytes=%d: the largest request could never be read",
-			ErrInvalid, total, frame)
+		c.problem(fmt.Errorf("%w: queued.max.request.bytes=%d is less than socket.request.max.bytes=%d: the largest request could never be read",
+			ErrInvalid, total, frame))
 	}
-	return c.checkOrder()
+	c.checkOrder()
 }
 
 // ordered are keys of which the first must not be more than the second, and less where strict
@@ -208,7 +213,7 @@ var ordered = []struct {
 	{low: "log.cleaner.min.compaction.lag.ms", high: "log.cleaner.max.compaction.lag.ms"},
 }
 
-func (c *Config) checkOrder() error {
+func (c *Config) checkOrder() {
 	for _, o := range ordered {
 		low, high := c.Int(o.low), c.Int(o.high)
 		if low > high || o.strict && low == high {
@@ -216,10 +221,9 @@ func (c *Config) checkOrder() error {
 			if o.strict {
 				relation = "not less than"
 			}
-			return fmt.Errorf("%w: %s=%d is %s %s=%d", ErrInvalid, o.low, low, relation, o.high, high)
+			c.problem(fmt.Errorf("%w: %s=%d is %s %s=%d", ErrInvalid, o.low, low, relation, o.high, high))
 		}
 	}
-	return nil
 }
 
 // Values lists every key with the value in force, in the order of the table.

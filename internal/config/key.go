@@ -42,8 +42,10 @@ type Key struct {
 	Topic string
 	// OneBroker is the only value that a single broker can honour: others are accepted, replaced and reported.
 	OneBroker string
-	Section   Section
-	Doc       string
+	// Floor is what a smaller value counts as, if it is more than 0.
+	Floor   int64
+	Section Section
+	Doc     string
 }
 
 // Section groups keys in the documentation.
@@ -124,6 +126,9 @@ func (k *Key) check(text string) (canonical, note string, err error) {
 			return "", "", k.invalid(text, k.Allowed())
 		}
 		text = strconv.FormatInt(n, 10)
+		if n > 0 && n < k.Floor {
+			return strconv.FormatInt(k.Floor, 10), fmt.Sprintf("%s=%s counts as %d", k.Name, text, k.Floor), nil
+		}
 	case Double:
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < float64(k.Min) || k.Max != 0 && f > float64(k.Max) {

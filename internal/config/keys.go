@@ -104,7 +104,7 @@ var table = []Key{
 		Doc: "Time from one look for data to remove to the next."},
 	{Name: "log.open.files.max", Type: Int, Default: "0", Max: 1 << 20, Section: SectionLog,
 		Doc: "Segment files kept open at a time, over all partitions. 0: as many as the process may open, less max.connections and 512; but at least 512 (or a quarter of what it may open, if that is less) and at most 16384. While no handle is left idle ones are closed. An append to a partition whose file is closed costs some microseconds more."},
-	{Name: "log.journal.bytes", Type: Long, Default: "33554432", Max: 256 << 20, Section: SectionLog,
+	{Name: "log.journal.bytes", Type: Long, Default: "33554432", Max: 256 << 20, Floor: 16384, Section: SectionLog,
 		Doc: "Most disk space of the journal that makes small appends durable with one write, both its files together; it begins with a megabyte. Larger ones are replaced less often and take longer to write back after a crash. 0: none is written, each fsync is of the segments themselves. Below 16384 it counts as that. Files that are larger, of an earlier setting, are not made smaller; a stopped broker's may be removed after a clean stop."},
 	{Name: "log.free.disk.min.bytes", Type: Long, Default: "268435456", Section: SectionLog,
 		Doc: "Below this much free disk nothing is appended; reading, retention and deleting go on."},

@@ -21,7 +21,7 @@
 //	Check    judges by the ahead fold.       } under the partition's lock, with the
 //	Applied  folds ahead, queues the append. } log's append between them
 //	Release  unpins.
-//	Durable  says how far the log is durable; wakes the applier.
+//	Durable  says how far the log is durable; puts the partition in the applier's queue.
 //	applier  soon, or at once if somebody needs it, pops the partition's durable appends, folds base, writes one entry per
 //	         producer, the checkpoint and the age in one cold batch; then unused
 //	         entries move to hot.

@@ -66,6 +66,7 @@ type committer struct {
 type plan struct {
 	targets []target
 	files   []dirtyFile // data files
+	letGo   int         // how many of those are not held any more: see syncAll
 	indexes []*segment  // index files
 	named   []dirtyNames
 	names   []byte // what the records of those carry
@@ -291,10 +292,21 @@ func (l *Log) collectLocked(p *plan) {
 
 // makeFiles makes what is in memory alone, and notes which names are there. An error is final: what was appended cannot be taken back.
 func (p *plan) makeFiles(s *Store) error {
-	for _, d := range p.files {
-		if err := s.noHandleAgain(d.writeHeld); err != nil {
-			return err
+	many := len(p.files) > filesSyncedOneByOneMax // one syncfs, which needs no handles: the file after the next may need one of theirs
+	at := 0
+	err := s.noHandleAgain(func() error {
+		for ; at < len(p.files); at++ {
+			if err := p.files[at].writeHeld(); err != nil {
+				return err
+			}
+			if many {
+				p.letNextGo()
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i := range p.named {
 		n := &p.named[i]
@@ -479,18 +491,32 @@ func (p *plan) open() (out []syncHandle, ok bool) {
 // cache of open files could close none of what was written last, however many files that are. What it closes during the
 // syncfs counts as dirty still.
 func (p *plan) syncAll(s *Store) error {
-	for _, seg := range p.files {
-		seg.syncing.Store(true)
-		seg.closedDirty.Store(false)
-		seg.release()
+	for p.letGo < len(p.files) {
+		p.letNextGo()
 	}
 	err := s.syncFS()
-	for _, seg := range p.files {
-		seg.syncing.Store(false)
+	p.releaseFiles()
+	return err
+}
+
+func (p *plan) letNextGo() {
+	seg := p.files[p.letGo].segment
+	seg.syncing.Store(true)
+	seg.closedDirty.Store(false)
+	seg.release()
+	p.letGo++
+}
+
+func (p *plan) releaseFiles() {
+	for i, d := range p.files {
+		if i < p.letGo {
+			d.syncing.Store(false)
+		} else {
+			d.release()
+		}
 	}
 	clear(p.files)
-	p.files = p.files[:0]
-	return err
+	p.files, p.letGo = p.files[:0], 0
 }
 
 // syncFS is told of a failed write-back once, whoever asks: so one asks at a time, and with the one that is told the store
@@ -567,9 +593,7 @@ func (s *Store) syncDirs(dirs []*Log) error {
 
 // release gives back what the plan holds, whatever became of it.
 func (p *plan) release() {
-	for _, s := range p.files {
-		s.release()
-	}
+	p.releaseFiles()
 	for _, s := range p.indexes {
 		s.release()
 	}

@@ -86,9 +86,9 @@ func (s *segment) unmade() bool {
 // be written, and nothing is in memory any more. appendMu is held, and no failed write has left anything behind the last batch.
 func (s *segment) hold(b []byte) (held bool, err error) {
 	size := int64(len(b))
-	n := s.tail.Load()
+	n, stuck := s.tail.Load(), s.log.store.journal.isStuck.Load() // then the error is to be this append's own
 	if n != nil {
-		if size <= heldBatchMax {
+		if size <= heldBatchMax && !stuck {
 			if n.add(b) {
 				return true, nil
 			}
@@ -103,7 +103,7 @@ func (s *segment) hold(b []byte) (held bool, err error) {
 			return false, err
 		}
 	}
-	if size > heldBatchMax || s.log.store.journal.bytesMax <= 0 {
+	if size > heldBatchMax || stuck || s.log.store.journal.bytesMax <= 0 {
 		return false, nil
 	}
 	if n, err = s.beginHolding(size); n == nil || err != nil {

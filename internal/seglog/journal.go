@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"ottla/internal/disk"
@@ -86,12 +87,14 @@ type journal struct {
 		writing   bool                  // a record is being written
 		broken    bool                  // the files cannot be made
 		stuck     error                 // why the checkpoint that is under way is to be tried again
-		tries     int                   // of checkpoints that were to be tried again
+		tries     int                   // of checkpoints, begun
+		failed    int                   // the last of them that is to be made again
 		content   map[*segment]struct{} // what the generation has records of
 		live      map[string]int        // segments of each log in generations that are not dead
 		warned    bool                  // a record could not be written
 	}
 	changed sync.Cond // of mu: preparing or writing has ended, or is stuck
+	isStuck atomic.Bool
 }
 
 func newJournal(s *Store, bytesMax int64) *journal {
@@ -295,11 +298,15 @@ func (j *journal) prepare(gen uint64, content map[*segment]struct{}) {
 	if err == nil {
 		err = eraseJournal(f)
 	}
+	if again, is := errors.AsType[notWritten](err); is {
+		err = again.error // it is final now
+	}
 	if err != nil {
 		j.s.SetOffline(fmt.Errorf("checkpoint of the journal: %w", err))
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.isStuck.Store(false)
 	if err == nil {
 		j.deadLocked(gen, content)
 		j.growLocked(f, int(i))
@@ -312,8 +319,8 @@ func (j *journal) prepare(gen uint64, content map[*segment]struct{}) {
 func (j *journal) stick(err error) {
 	j.mu.Lock()
 	first := j.mu.stuck == nil
-	j.mu.stuck = err
-	j.mu.tries++
+	j.mu.stuck, j.mu.failed = err, j.mu.tries
+	j.isStuck.Store(true)
 	j.changed.Broadcast()
 	j.mu.Unlock()
 	j.s.metrics.BackgroundErrors.Inc()
@@ -365,6 +372,9 @@ func (j *journal) containsLocked(s *segment) {
 // checkpoint makes the segments of a generation durable by themselves.
 func (j *journal) checkpoint(content map[*segment]struct{}) error {
 	j.s.metrics.JournalCheckpoints.Inc()
+	j.mu.Lock()
+	j.mu.tries++
+	j.mu.Unlock()
 	logs := map[*Log]struct{}{}
 	for s := range content {
 		logs[s.log] = struct{}{}
@@ -377,7 +387,10 @@ func (j *journal) checkpoint(content map[*segment]struct{}) error {
 		if err := l.writeHeld(); err != nil {
 			return texts, false, writtenBehind(err)
 		}
-		return l.writeTexts(), true, nil
+		if texts, err = l.writeTexts(false); mayWriteAgain(writtenBehind(err)) {
+			return texts, false, writtenBehind(err)
+		}
+		return texts, true, nil // the next pass tries again what could not be written
 	})
 	if err != nil {
 		return err
@@ -437,7 +450,7 @@ func (j *journal) retire(name string) error {
 			return err
 		}
 		switch {
-		case j.mu.stuck != nil && j.mu.tries > tries:
+		case j.mu.stuck != nil && j.mu.failed > tries:
 			return j.mu.stuck // what the caller gives up was left out of that try
 		case j.mu.preparing || j.mu.writing:
 			j.changed.Wait()
@@ -452,14 +465,13 @@ func (j *journal) retire(name string) error {
 func (j *journal) retireSegment(s *segment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	tries := j.mu.tries
 	for s.journaled.Load() > 0 && j.mu.gen > 0 {
 		if err := j.s.Offline(); err != nil {
 			return err
 		}
 		switch {
-		case j.mu.stuck != nil && j.mu.tries > tries:
-			return j.mu.stuck
+		case j.mu.stuck != nil:
+			return j.mu.stuck // such a segment holds nothing that the checkpoint needs
 		case j.mu.preparing || j.mu.writing:
 			j.changed.Wait()
 		default:

@@ -32,7 +32,7 @@ type cursor struct {
 //	journal.mu     of the store; given up where it waits. Held for memory accesses only, but for the journal's first opening.
 //	segment.open   of one segment: its file. Held across opening and closing it.
 //	heldTail.mu    of one segment: its bytes in memory. Held across their write(2).
-//	fileCache.mu   of the store: its open files. Under it segment.open and heldTail.mu are only tried.
+//	fileCache.mu   of the store: its open files. Under it segment.open is only tried, and so is heldTail.mu where somebody may write.
 //	mu             guards the fields below. Held for memory accesses only.
 //	unkept.mu      of the store: logs with new names.
 //	Store.mu       the committer's queue.

@@ -55,7 +55,7 @@ func (l *Log) makeDir() error {
 		return nil
 	}
 	if err := l.store.fs.MkdirAll(l.dir); err != nil {
-		return fmt.Errorf("%w: create %s: %w", ErrIO, l.name, err)
+		return l.ioError("create", err)
 	}
 	l.store.dirs.made.Add(1)
 	l.nameMade()
@@ -147,7 +147,8 @@ func (l *Log) bringUp() (texts writtenTexts, done bool, err error) {
 	if err := l.writeHeld(); err != nil {
 		return texts, false, err
 	}
-	return l.writeTexts(), true, nil
+	texts, _ = l.writeTexts(true)
+	return texts, true, nil
 }
 
 // gone says that the log is deleted, or could not be opened.
@@ -219,16 +220,17 @@ func (l *Log) textsAreKept(version int) {
 	}
 }
 
-// writeTexts writes the texts, if they are dirty. Whatever a power loss makes of the files, replay writes those again that a record has; and
-// lines of epochs that were not acknowledged are cut by recovery. One that cannot be written stays dirty, and is the next pass's.
-func (l *Log) writeTexts() (written writtenTexts) {
+// writeTexts writes the texts, if they are dirty. It syncs nothing, so some record must have texts of the log: whatever a power loss makes of the
+// files, replay writes them again. Before a checkpoint one has, be it older ones; for who is not sure journaled asks. Lines of epochs that
+// were not acknowledged are cut by recovery. What cannot be written stays dirty, and is the next pass's.
+func (l *Log) writeTexts(journaled bool) (written writtenTexts, err error) {
 	texts := &l.store.unkept.texts
 	texts.Lock()
 	defer texts.Unlock()
 	l.mu.Lock()
-	if !l.textsDirtyLocked() || !l.dirMade.Load() {
+	if !l.textsDirtyLocked() || !l.dirMade.Load() || journaled && !l.mu.textJournaled {
 		l.mu.Unlock()
-		return written
+		return written, nil
 	}
 	written = writtenTexts{l.mu.textVersion, true}
 	var epochs []byte
@@ -237,7 +239,6 @@ func (l *Log) writeTexts() (written writtenTexts) {
 	}
 	meta := l.mu.metaDirty
 	l.mu.Unlock()
-	var err error
 	if epochs != nil {
 		err = l.replaceText(epochFileName, epochs)
 	}
@@ -245,13 +246,13 @@ func (l *Log) writeTexts() (written writtenTexts) {
 		err = l.replaceText(metadataFileName, encodeMetadata(l.topicID))
 	}
 	if err == nil {
-		return written
+		return written, nil
 	}
 	l.store.metrics.BackgroundErrors.Inc()
 	l.mu.Lock()
 	l.mu.textJournaled = false
 	l.mu.Unlock()
-	return writtenTexts{}
+	return writtenTexts{}, err
 }
 
 func (l *Log) replaceText(name string, data []byte) error {

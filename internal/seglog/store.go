@@ -319,7 +319,8 @@ func checkTopicID(fsys disk.FS, dir string, topicID [16]byte) (missing bool, err
 }
 
 // DeleteLog removes a log: its name is gone durably on return, its files are unlinked in the background. l may be nil if
-// the log is not open. A log that does not exist is no error. Readers under way finish, or get ErrClosed.
+// the log is not open. A log that does not exist is no error. Readers under way finish, or get ErrClosed. After an error l can do nothing but
+// be deleted again.
 func (s *Store) DeleteLog(name string, l *Log) error {
 	if err := s.Offline(); err != nil {
 		return err
@@ -330,7 +331,8 @@ func (s *Store) DeleteLog(name string, l *Log) error {
 	}
 	// From here on the names of its files may become those of others.
 	if err := s.journal.retire(name); err != nil {
-		if l != nil {
+		// Of several logs that are deleted none waits for what another one lacks.
+		if l != nil && !mayWriteAgain(err) {
 			l.deleted.Store(false)
 		}
 		return err

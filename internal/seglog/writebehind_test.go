@@ -3,18 +3,19 @@ package seglog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 	"testing"
 
 	"ottla/internal/disk"
 )
 
-// stuckWorld has a log with a file, whose passes have the journal turn, and one that is held and cannot get a file.
+// stuckWorld has a log with a file, whose passes have the journal turn, and two that are held and cannot get a file.
 type stuckWorld struct {
-	mem        *disk.Mem
-	faults     *disk.Faults
-	s          *Store
-	busy, held *Log
+	mem               *disk.Mem
+	faults            *disk.Faults
+	s                 *Store
+	busy, held, other *Log
 }
 
 func newStuckWorld(t *testing.T, fault disk.Fault) *stuckWorld {
@@ -25,9 +26,11 @@ func newStuckWorld(t *testing.T, fault disk.Fault) *stuckWorld {
 	passes(t, w.busy, 1)
 	w.s.janitor.keepNames()
 	w.held = openHeld(t, w.s)
-	fault.Path, fault.Times = "t-0", disk.Forever
+	w.other = openLog(t, w.s, OpenOptions{Name: "t-1", Config: journalConfig(), TopicID: heldID, Unclean: true})
+	fault.Path, fault.Times = "t-", disk.Forever
 	w.faults.Add(fault)
 	appendHeld(t, w.held, 20)
+	appendHeld(t, w.other, 20)
 	for from := turns(w.s); turns(w.s) == from; {
 		passes(t, w.busy, 1)
 	}
@@ -60,6 +63,10 @@ func TestCheckpointIsTriedAgain(t *testing.T) {
 			if err := w.s.DeleteLog("busy-0", w.busy); err == nil || errors.Is(err, ErrOffline) {
 				t.Errorf("the records of a log are retired: %v", err)
 			}
+			_, _, err := w.held.Append(mkBatch(t, 1, testEpochTime, 20, 1), AppendOptions{Wait: true, Held: true, Now: now()})
+			if err == nil {
+				t.Error("more is held")
+			}
 			if err := w.s.Offline(); err != nil {
 				t.Fatal(err)
 			}
@@ -76,14 +83,19 @@ func TestCheckpointIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestDeletedLogFreesACheckpoint: one waits for nothing that a log would need which is deleted.
+// TestDeletedLogFreesACheckpoint: one waits for nothing that a log would need which is deleted, nor one such log for another.
 func TestDeletedLogFreesACheckpoint(t *testing.T) {
 	w := newStuckWorld(t, disk.Fault{Kind: disk.FaultNoSpace, Ops: disk.OpCreate})
 	if err := w.wait(false); err == nil {
 		t.Fatal("the checkpoint is through")
 	}
-	if err := w.s.DeleteLog("t-0", w.held); err != nil {
-		t.Fatal(err)
+	if err := w.s.DeleteLog("t-0", w.held); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("the first: %v", err)
+	}
+	for _, l := range []*Log{w.other, w.held} {
+		if err := w.s.DeleteLog(l.Name(), l); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.wait(true); err != nil {
 		t.Fatal(err)
@@ -156,4 +168,46 @@ func TestFewFreeFiles(t *testing.T) {
 		}
 		closeStore(t, s)
 	}
+}
+
+// TestTextsWithoutARecord: they are written without an fsync, so that a power loss may leave an empty file; where no record could replace it
+// they are not.
+func TestTextsWithoutARecord(t *testing.T) {
+	mem := disk.NewMem()
+	s := openStore(t, mem)
+	cfg := journalConfig()
+	cfg.FlushMessages = 1000
+	l := openLog(t, s, OpenOptions{Config: cfg, TopicID: heldID})
+	mustAppend(t, l, mkBatch(t, 1, testEpochTime, 20, 1))
+	s.janitor.keepNames()
+	if _, err := mem.Stat(l.path(metadataFileName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the topic id: %v", err)
+	}
+	closeStore(t, s)
+	wantBatches(t, mem, 1)
+}
+
+// TestPassOfMoreFilesThanHandles: a pass that has to make more files than may be open lets go of those that it has written.
+func TestPassOfMoreFilesThanHandles(t *testing.T) {
+	const logs = 40
+	fsys := &fewHandles{FS: disk.NewMem()}
+	fsys.left.Store(12)
+	s := openStoreWith(t, fsys, journalBytesMin)
+	var tickets []Ticket
+	for i := range logs {
+		l := openLog(t, s, OpenOptions{Name: fmt.Sprintf("t-%d", i), Config: journalConfig(), TopicID: heldID, Unclean: true})
+		_, tk, err := l.Append(mkBatch(t, 1, testEpochTime, 1000, int64(i)), AppendOptions{Held: true, Now: now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, tk)
+	}
+	tickets[logs-1].Hurry()
+	for i, tk := range tickets {
+		<-tk.Done()
+		if err := tk.Err(); err != nil {
+			t.Fatalf("log %d: %v", i, err)
+		}
+	}
+	closeStore(t, s)
 }
