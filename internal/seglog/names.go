@@ -257,8 +257,12 @@ func (l *Log) writeTexts(journaled bool) (written writtenTexts, err error) {
 
 func (l *Log) replaceText(name string, data []byte) error {
 	temp := l.path(name + tempSuffix)
-	if err := writeText(l.store.fs, temp, data); err != nil {
-		return err
+	err := writeText(l.store.fs, temp, data)
+	if err == nil {
+		err = l.store.fs.Rename(temp, filepath.Join(l.dir, name))
 	}
-	return l.store.fs.Rename(temp, filepath.Join(l.dir, name))
+	if err != nil {
+		return l.ioError("replace a text of", err)
+	}
+	return nil
 }
