@@ -18,8 +18,9 @@ COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 VOLUME /data
 EXPOSE 9092 9464
-# There is no authentication yet: publish the ports to networks that you trust, and say what clients are told to connect to, as
-#   docker run -p 127.0.0.1:9092:9092 ottla serve --data /data --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://localhost:9092
+# There is no authentication yet: publish the ports to networks that you trust. Clients are told to connect to localhost, as after
+#   docker run -v ottla-data:/data -p 127.0.0.1:9092:9092 ottla
+# For others say the name by which they reach it, with all of what CMD says.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/ottla", "topic", "list", "-b", "127.0.0.1:9092"]
 ENTRYPOINT ["/ottla"]
-CMD ["serve", "--data", "/data", "--http", "0.0.0.0:9464"]
+CMD ["serve", "--data", "/data", "--listen", "0.0.0.0:9092", "--advertise", "localhost:9092", "--http", "0.0.0.0:9464"]

@@ -29,7 +29,7 @@ func markdown(run *results.Run) []byte {
 }
 
 func preface(w *bytes.Buffer, run *results.Run) {
-	fmt.Fprint(w, "# Ottla beside Apache Kafka\n\nOne program measured both, with the same client, on one machine and in one run, unless a section says that it is of an earlier one.\n"+
+	fmt.Fprint(w, "# Ottla beside Apache Kafka\n\nOne program measured both, with the same client, on one machine. Each section is of one run, and says of which if that was not the last.\n"+
 		"One broker at a time is loaded; in most sections the other one runs beside it and idles. Client and broker share the cores: what a broker does not use, the client has.\n"+
 		"Each section says how many rounds it had. A cell is the median of its rounds, with the least and the greatest in brackets. A ratio is Ottla's median divided by Kafka's.\n"+
 		"*Null* is a server that answers and stores nothing: what a client reaches against it is the limit of the client and of loopback. "+withDisk(run, "*Null, fsync* writes what it gets to one file over and over, all that waits at once, "+

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ottla/internal/batch"
@@ -26,6 +28,8 @@ const (
 	checkMemoryBytes = 64 << 20
 	// problemsMax bounds how many entries of one partition are reported one by one.
 	problemsMax = 20
+	// absentShown is how many partitions without a directory are named.
+	absentShown = 10
 )
 
 // producers compares the stored entries of every partition with a second reading of its log.
@@ -33,10 +37,12 @@ func (c *check) producers(ctx context.Context) error {
 	dir := filepath.Join(c.dir, node.ProducersDir)
 	if _, err := c.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		c.note("there is no store of producer entries: the next start makes it from the logs")
+		c.cannotTellAbsent()
 		return nil
 	}
 	cold, err := node.OpenEntries(c.fs, dir, checkMemoryBytes)
 	if errors.Is(err, coldstate.ErrCorrupt) {
+		c.cannotTellAbsent()
 		return c.damagedStore(dir, node.ProducersDir, "the store of producer entries", err)
 	} else if err != nil {
 		return fmt.Errorf("store of producer entries: %w", err)
@@ -51,6 +57,19 @@ func (c *check) producers(ctx context.Context) error {
 	}
 	err = c.audit(ctx, cold, again)
 	return errors.Join(err, cold.Close(), again.Close(), c.fs.RemoveAll(scratch))
+}
+
+// cannotTellAbsent notes which partitions have no directory where nothing says that they never had one.
+func (c *check) cannotTellAbsent() {
+	names := slices.Sorted(maps.Keys(c.absent))
+	if len(names) == 0 || !c.report.Clean {
+		return
+	}
+	shown := strings.Join(names[:min(len(names), absentShown)], ", ")
+	if more := len(names) - absentShown; more > 0 {
+		shown += fmt.Sprintf(" and %d more", more)
+	}
+	c.note("without it a partition that was never written to cannot be told from one whose directory is gone: %s", shown)
 }
 
 func (c *check) damagedStore(dir, where, what string, damage error) error {
@@ -118,7 +137,11 @@ func (c *check) auditPartition(cold, scratch *coldstate.Store, p catalog.Partiti
 		return walkErr
 	}
 	if checkpoint, ok := audit.Checkpoint(); ok && checkpoint.Offset > end {
-		c.problem(checkProblem{Where: p.Dir, Text: fmt.Sprintf("the producer entries reach to offset %d, the log only to %d: it has lost records", checkpoint.Offset, end)})
+		text := fmt.Sprintf("the producer entries reach to offset %d, the log only to %d: it has lost records", checkpoint.Offset, end)
+		if c.absent[p.Dir] {
+			text = fmt.Sprintf("it was written to, up to offset %d, but its directory is gone", checkpoint.Offset)
+		}
+		c.problem(checkProblem{Where: p.Dir, Text: text})
 	}
 	var problems []string
 	found := 0

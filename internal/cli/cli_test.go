@@ -284,7 +284,7 @@ func TestServeRefusals(t *testing.T) {
 		want    string
 	}{
 		"unknown key":  {args: []string{"--set", "num.partitons=1"}, want: "did you mean num.partitions?"},
-		"bad value":    {args: []string{"serve", "--set", "num.partitions=0"}, want: "allowed: 1 to 100000"},
+		"bad value":    {args: []string{"serve", "--set", "num.partitions=0"}, want: "allowed: whole numbers from 1 to 100000"},
 		"environment":  {environ: []string{"OTTLA_NODE_ID=-1"}, want: "OTTLA_NODE_ID"},
 		"file":         {args: []string{"--config", file}, want: file + ":1"},
 		"file by env":  {environ: []string{config.EnvConfigFile + "=" + file}, want: file + ":1"},
@@ -321,10 +321,10 @@ func TestCheckConfig(t *testing.T) {
 		}
 	}
 	code, out, errs = run("serve", "--set", "listeners=PLAINTEXT://:9092,CONTROLLER://:9093", "--set", "controller.listener.names=controller")
-	if code != 0 || strings.Count(out, "warning: ") != 1 || !strings.Contains(out, "warning: listener CONTROLLER://:9093 is not served") {
+	if code != 0 || strings.Count(out, "warning: ") != 2 || !strings.Contains(out, "warning: listener CONTROLLER://:9093 is not served") {
 		t.Errorf("exit code %d, %q, stderr %q", code, out, errs)
 	}
-	if code, _, errs := run("serve", "--set", "num.partitions=0"); code == 0 || !strings.Contains(errs, "allowed: 1 to 100000") {
+	if code, _, errs := run("serve", "--set", "num.partitions=0"); code == 0 || !strings.Contains(errs, "allowed: whole numbers from 1 to 100000") {
 		t.Errorf("exit code %d, stderr %q", code, errs)
 	}
 }

@@ -76,6 +76,14 @@ func printConfig(w io.Writer, c *config.Config) {
 	if names := c.NotApplicable(); len(names) > 0 {
 		fmt.Fprintf(w, "ignored, no meaning here: %s\n", strings.Join(names, " "))
 	}
+	if names := c.NotEnforced(); len(names) > 0 {
+		fmt.Fprintf(w, "warning: nothing enforces what these keys are to protect: %s\n", strings.Join(names, " "))
+	}
+	for _, l := range c.Listeners() {
+		if !l.Loopback() {
+			fmt.Fprintf(w, "warning: listener %s, %s: %s\n", l.Name, l.Addr(), config.NoAuthentication)
+		}
+	}
 	for _, l := range notServed(c) {
 		fmt.Fprintf(w, "warning: listener %s is not served: controller.listener.names takes it for a KRaft controller's; take its name out there if clients use this port\n", l)
 	}

@@ -8,6 +8,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -77,9 +78,7 @@ func Load(in Input) (*Config, error) {
 	for _, layer := range []func(Input){c.applyFile, c.applyEnv, c.applySet, c.applyFlags} {
 		layer(in)
 	}
-	if len(c.problems) == 0 {
-		c.resolve()
-	}
+	c.resolve(len(c.problems) == 0)
 	if n := len(c.problems) - problemsMax; n > 0 {
 		c.problems = append(c.problems[:problemsMax], fmt.Errorf("and %d more", n))
 	}
@@ -178,8 +177,8 @@ func (c *Config) put(name, text string, from Origin) error {
 	return nil
 }
 
-// resolve checks what concerns more than one key.
-func (c *Config) resolve() {
+// resolve checks what is more than one key's value; right says that no key's is wrong, so that they can be compared.
+func (c *Config) resolve(right bool) {
 	c.notApplicable = sortedUnique(c.notApplicable)
 	var err error
 	c.listeners, c.advertised, err = resolveListeners(c)
@@ -189,6 +188,17 @@ func (c *Config) resolve() {
 	}
 	_, _, err = c.HTTP()
 	c.problem(err)
+	if !right {
+		return
+	}
+	for _, name := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
+		if c.Text(name) == "0" {
+			c.problem(fmt.Errorf("%w: %s=0: allowed: -1, for ever, or at least 1", ErrInvalid, name)) // LogConfig.validateBrokerLogConfigValues
+		}
+		if c.Text(name) != "" {
+			break
+		}
+	}
 	if total, frame := c.Int("queued.max.request.bytes"), c.Int("socket.request.max.bytes"); total < frame {
 		c.problem(fmt.Errorf("%w: queued.max.request.bytes=%d is less than socket.request.max.bytes=%d: the largest request could never be read",
 			ErrInvalid, total, frame))
@@ -301,6 +311,13 @@ func (c *Config) HTTP() (addr string, on bool, err error) {
 
 // NotApplicable names the keys of Kafka's that were given and have no meaning here, sorted.
 func (c *Config) NotApplicable() []string { return c.notApplicable }
+
+// NotEnforced are those of NotApplicable by which somebody would be kept from something.
+func (c *Config) NotEnforced() []string {
+	return slices.DeleteFunc(slices.Clone(c.notApplicable), func(name string) bool {
+		return !slices.ContainsFunc(securityPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+	})
+}
 
 // Adjusted has one sentence for every value that was accepted but is not what is in force.
 func (c *Config) Adjusted() []string { return c.adjusted }

@@ -123,7 +123,11 @@ func (k *Key) check(text string) (canonical, note string, err error) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		low, high := k.bounds()
 		if err != nil || n < low || n > high {
-			return "", "", k.invalid(text, k.Allowed())
+			allowed := fmt.Sprintf("whole numbers from %d to %d", low, high)
+			if high == math.MaxInt64 {
+				allowed = fmt.Sprintf("whole numbers, %d and above", low)
+			}
+			return "", "", k.invalid(text, allowed)
 		}
 		text = strconv.FormatInt(n, 10)
 		if n > 0 && n < k.Floor {

@@ -17,6 +17,9 @@ type Listener struct {
 // Addr is the address in the form that net.Listen takes.
 func (l Listener) Addr() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.Port)) }
 
+// NoAuthentication is the warning of a listener that others than this machine can reach.
+const NoAuthentication = "NO AUTHENTICATION: everybody who can reach this listener can read, write and delete everything; restrict it by a firewall or listen on 127.0.0.1"
+
 // Loopback reports whether only this machine can reach the address.
 func (l Listener) Loopback() bool {
 	if strings.EqualFold(l.Host, "localhost") {

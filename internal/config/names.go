@@ -15,7 +15,10 @@ var (
 )
 
 // Families of keys that Kafka accepts without listing them: settings of one listener and of plug-ins.
-var kafkaPrefixes = []string{"listener.name.", "config.providers.", "rlmm.config.", "rsm.config."}
+var kafkaPrefixes = []string{"listener.name.", "config.providers.", "rlmm.config.", "rsm.config.", "super.users", "allow.everyone.if.no.acl.found"}
+
+// securityPrefixes begin the keys of Kafka's by which somebody is kept from something.
+var securityPrefixes = []string{"authorizer.", "sasl.", "ssl.", "delegation.token.", "super.users", "allow.everyone.if.no.acl.found"}
 
 const envPrefix = "OTTLA_"
 

@@ -14,12 +14,15 @@ func (n *Node) announce(banner io.Writer) {
 	if names := n.config.NotApplicable(); len(names) > 0 {
 		n.logger.Warn("keys of Kafka's that have no meaning here were ignored", "keys", strings.Join(names, " "))
 	}
+	if names := n.config.NotEnforced(); len(names) > 0 {
+		n.logger.Warn("nothing enforces what these keys are to protect", "keys", strings.Join(names, " "))
+	}
 	for _, note := range n.config.Adjusted() {
 		n.logger.Warn(note)
 	}
 	for i, l := range n.config.Listeners() {
 		if !l.Loopback() {
-			n.logger.Warn("NO AUTHENTICATION: everybody who can reach this listener can read, write and delete everything; restrict it by a firewall or listen on 127.0.0.1",
+			n.logger.Warn(config.NoAuthentication,
 				"listener", l.Name, "address", n.bound[i].Addr().String())
 		}
 	}
