@@ -37,10 +37,17 @@ func lockHandle(f *os.File) error {
 	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
 
-func space(dir string) (free, total int64, err error) {
-	var st unix.Statfs_t
+func statfs(dir string) (st unix.Statfs_t, err error) {
 	if err := retryInterrupted(func() error { return unix.Statfs(dir, &st) }); err != nil {
-		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+		return st, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return st, nil
+}
+
+func space(dir string) (free, total int64, err error) {
+	st, err := statfs(dir)
+	if err != nil {
+		return 0, 0, err
 	}
 	bytes := func(blocks uint64) int64 { return int64(min(blocks*uint64(st.Bsize), math.MaxInt64)) }
 	return bytes(uint64(st.Bavail)), bytes(uint64(st.Blocks)), nil
@@ -48,9 +55,9 @@ func space(dir string) (free, total int64, err error) {
 
 // freeFiles: a file system that makes inodes as it needs them says that it has none at all, as btrfs does.
 func freeFiles(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := retryInterrupted(func() error { return unix.Statfs(dir, &st) }); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	st, err := statfs(dir)
+	if err != nil {
+		return 0, err
 	}
 	if st.Files == 0 {
 		return math.MaxInt64, nil
