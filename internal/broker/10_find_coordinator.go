@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -33,6 +34,9 @@ const (
 func (b *Broker) handleFindCoordinator(_ context.Context, r *wire.Request) wire.Reply {
 	req := r.Body.(*kmsg.FindCoordinatorRequest)
 	if why := b.coordinatorRefusal(req); why != "" {
+		if req.CoordinatorType == coordinatorTransaction {
+			b.logTransactions(r, req.CoordinatorKey+strings.Join(req.CoordinatorKeys, ", "))
+		}
 		return wire.Ready(coordinatorAnswer(req, &coordinatorAt{code: codeInvalidRequest, message: why}))
 	}
 	n := b.node(r.Session)

@@ -41,6 +41,7 @@ func (b *Broker) handleInitProducerId(_ context.Context, r *wire.Request) wire.R
 			return resp, nil
 		})
 	default:
+		b.logTransactions(r, *req.TransactionalID)
 		resp.ErrorCode = codeInvalidRequest
 	}
 	return wire.Ready(resp)

@@ -71,6 +71,8 @@ type Broker struct {
 	sessions  *sessionCache
 	telemetry *telemetry
 	failures  failureLog
+	// transactions are the requests for what is not served.
+	transactions failureLog
 }
 
 // New returns a broker. It starts nothing.
@@ -118,7 +120,7 @@ func (b *Broker) Handle(ctx context.Context, r *wire.Request) wire.Reply {
 	if !found || (!known && (!r.Unsupported || r.Key != keyAPIVersions)) {
 		return wire.Close() // the server refuses these; a caller that does not gets no answer
 	}
-	return a.handle(b, ctx, r)
+	return b.loggingChanges(r, a.handle(b, ctx, r))
 }
 
 // replyFunc is a reply that is computed on the connection's writer.

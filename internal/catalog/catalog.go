@@ -148,7 +148,7 @@ func (c *Catalog) create() (*journal, *state, error) {
 		return nil, nil, err
 	}
 	for _, name := range names {
-		if _, _, ok := parsePartitionDir(name); ok && c.isDir(name) {
+		if !mayBeInNewDirectory(name) {
 			return nil, nil, fmt.Errorf("%w: %s holds %s but no %s", ErrForeignDirectory, c.o.Dir, name, JournalName)
 		}
 	}
@@ -164,6 +164,16 @@ func (c *Catalog) create() (*journal, *state, error) {
 	}
 	c.fresh = true
 	return j, s, nil
+}
+
+// mayBeInNewDirectory says whether a name is no sign of somebody else's data, or of a catalog that was lost: what a first start
+// leaves that did not get far, a directory that was formatted but never used, the root of a file system, hidden files.
+func mayBeInNewDirectory(name string) bool {
+	switch name {
+	case journalTempName, metaPropertiesName, "bootstrap.checkpoint", "lost+found":
+		return true
+	}
+	return strings.HasPrefix(name, ".")
 }
 
 func (c *Catalog) buildLive(s *state) {

@@ -35,8 +35,8 @@ var (
 	// ErrCorrupt says that a file of the catalog was changed by somebody else than this program, or that a disk
 	// lost what it had acknowledged.
 	ErrCorrupt = errors.New("catalog: corrupt")
-	// ErrForeignDirectory says that a directory holds partitions but no catalog: it is not ours to write to.
-	ErrForeignDirectory = errors.New("catalog: directory holds partitions but no catalog")
+	// ErrForeignDirectory says that a directory holds something but no catalog: it is not ours to write to, or the catalog was lost.
+	ErrForeignDirectory = errors.New("not an empty directory, and not one of Ottla's")
 	// ErrStale says that somebody else changed the catalog first (compare-and-swap of the revision).
 	ErrStale = errors.New("catalog: revision is stale")
 	// ErrBroken says that an earlier fsync of the journal failed: nothing is written until the next start.

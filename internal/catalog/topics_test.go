@@ -424,16 +424,29 @@ func TestStrayDirectories(t *testing.T) {
 }
 
 func TestForeignDirectoryIsRefused(t *testing.T) {
-	mem := disk.NewMem()
-	if err := mem.MkdirAll(filepath.Join(testDir, "__cluster_metadata-0")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := openTest(mem); !errors.Is(err, ErrForeignDirectory) {
-		t.Fatalf("got %v", err)
-	}
-	names, err := mem.List(testDir)
-	if err != nil || len(names) != 1 {
-		t.Fatalf("something was written into it: %v, %v", names, err)
+	for name, foreign := range map[string]bool{
+		"__cluster_metadata-0": true, "go.mod": true, "producers": true, // the last: our own, whose catalog was lost
+		"lost+found": false, ".lock": false, "meta.properties": false, "bootstrap.checkpoint": false, JournalName + ".tmp": false,
+	} {
+		mem := disk.NewMem()
+		if err := errors.Join(mem.MkdirAll(testDir), disk.WriteFileAtomic(mem, filepath.Join(testDir, name), nil)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := openTest(mem)
+		if !foreign {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrForeignDirectory) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if names, err := mem.List(testDir); err != nil || len(names) != 1 {
+			t.Errorf("%s: something was written into the directory: %v, %v", name, names, err)
+		}
 	}
 }
 

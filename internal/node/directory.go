@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"ottla/internal/catalog"
 	"ottla/internal/disk"
 )
 
@@ -80,18 +81,13 @@ func (d *directory) begin() error {
 	return nil
 }
 
-// isNew says that the directory holds nothing yet but its lock.
+// isNew says that nobody has run on the directory yet, whatever else is in it: that is for the catalog to judge.
 func (d *directory) isNew() (bool, error) {
-	names, err := d.fs.List(d.dir)
-	if err != nil {
-		return false, err
+	_, err := d.fs.Stat(filepath.Join(d.dir, catalog.JournalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
-	for _, name := range names {
-		if name != lockName {
-			return false, nil
-		}
-	}
-	return true, nil
+	return false, err
 }
 
 // finish marks a clean stop. Everything else is durable by now.

@@ -160,7 +160,7 @@ func (n *Node) openState() error {
 		Metrics: n.metrics.Partitions, Logger: n.logger,
 	})
 	if errors.Is(err, catalog.ErrForeignDirectory) {
-		return fmt.Errorf("%w (Kafka's data? another directory: --data DIR)", err)
+		return fmt.Errorf("%w (data of Kafka, or of something else? another directory: --data DIR)", err)
 	} else if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.dir, err)
 	}
