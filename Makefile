@@ -45,7 +45,7 @@ investigate: build
 bench:
 	$(GO) run ./bench $(BENCH)
 
-# 100 million single-use producers into Ottla alone: half an hour, 5 GB of disk.
+# 100 million single-use producers into Ottla alone: about ten minutes, 5 GB of disk.
 bench-100m:
 	$(GO) run ./bench --sections entries-100m --merge --rounds 1
 

@@ -286,7 +286,7 @@ func StormEntries() Section {
 	}
 }
 
-// Storm100M is the same for Ottla alone, up to 100 million: no part of All. It takes half an hour and 5 GB of disk: the entries stay,
+// Storm100M is the same for Ottla alone, up to 100 million: no part of All. It takes ten minutes and 5 GB of disk: the entries stay,
 // of the log only the last gigabyte does.
 func Storm100M() Section {
 	return Section{

@@ -73,8 +73,8 @@ func TestTopicConfigValues(t *testing.T) {
 		{"min.cleanable.dirty.ratio", "NaN", "Invalid value NaN for configuration min.cleanable.dirty.ratio: Value must be at least 0"},
 		{"min.cleanable.dirty.ratio", "x", "Invalid value x for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE"},
 		{"min.cleanable.dirty.ratio", "1", ok},
-		{"min.insync.replicas", "2", "Invalid value 2 for configuration min.insync.replicas: only 1 is true"},
-		{"preallocate", "true", "Invalid value true for configuration preallocate: only false is true"},
+		{"min.insync.replicas", "2", "Invalid value 2 for configuration min.insync.replicas: this broker can do nothing but 1"},
+		{"preallocate", "true", "Invalid value true for configuration preallocate: this broker can do nothing but false"},
 		{"remote.storage.enable", "true", "Topic config remote.storage.enable is not supported: this broker has no tiered storage"},
 	} {
 		err := checkTopicConfig(map[string]string{c.key: c.value})

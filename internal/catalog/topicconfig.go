@@ -170,7 +170,7 @@ func (k *topicKey) parse(name, text string) (string, error) {
 		refused = k.check(value)
 	}
 	if refused == "" && k.only != "" && value != k.only {
-		refused = "only " + k.only + " is true on this broker: " + k.doc
+		refused = "this broker can do nothing but " + k.only + ". What the key says: " + k.doc
 	}
 	if refused != "" {
 		return "", Refuse(ErrInvalidConfig, "Invalid value %s for configuration %s: %s", value, name, refused)

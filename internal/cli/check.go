@@ -48,6 +48,7 @@ type check struct {
 	view      *catalog.View
 	report    checkReport
 	absent    map[string]bool // partitions without a directory
+	noIndex   []string        // files of indexes that are missing
 	leftovers int             // deleted partitions that still have entries of producers, after an unclean stop
 }
 
@@ -140,6 +141,9 @@ func (c *check) all(ctx context.Context) error {
 			}
 		}
 	}
+	if len(c.noIndex) > 0 {
+		c.note("missing: %s. Indexes are made again from the log when the broker needs them", someOf(c.noIndex))
+	}
 	c.strays(names, owned)
 	if err := c.producers(ctx); err != nil {
 		return err
@@ -167,6 +171,18 @@ func (c *check) journal() error {
 			"Until then ends of segments may be missing: of what is said of them below, believe what --repair leaves", n)
 	}
 	return nil
+}
+
+// namesShown is how many of a list of names are named.
+const namesShown = 10
+
+// someOf names the first of a list and how many there are beside them.
+func someOf(names []string) string {
+	text := strings.Join(names[:min(len(names), namesShown)], ", ")
+	if more := len(names) - namesShown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func (c *check) note(format string, args ...any) {
@@ -218,7 +234,7 @@ func (c *check) adviseDamaged(t catalog.TopicView, p catalog.PartitionView, file
 		"`ottla group reset-offsets GROUP --topic %s:%s --to-offset OFFSET --execute` moves a group", p.Dir, file, t.Name, partition)
 }
 
-// missingIndexes tells of segments without an index.
+// missingIndexes collects the indexes that segments lack.
 func (c *check) missingIndexes(p catalog.PartitionView) error {
 	names, err := c.fs.List(filepath.Join(c.dir, p.Dir))
 	if err != nil {
@@ -231,7 +247,7 @@ func (c *check) missingIndexes(p catalog.PartitionView) error {
 		}
 		for _, suffix := range []string{".index", ".timeindex"} {
 			if !slices.Contains(names, base+suffix) {
-				c.note("%s is missing: it is made again from the log when the broker needs it", filepath.Join(p.Dir, base+suffix))
+				c.noIndex = append(c.noIndex, filepath.Join(p.Dir, base+suffix))
 			}
 		}
 	}

@@ -28,8 +28,6 @@ const (
 	checkMemoryBytes = 64 << 20
 	// problemsMax bounds how many entries of one partition are reported one by one.
 	problemsMax = 20
-	// absentShown is how many partitions without a directory are named.
-	absentShown = 10
 )
 
 // producers compares the stored entries of every partition with a second reading of its log.
@@ -37,13 +35,11 @@ func (c *check) producers(ctx context.Context) error {
 	dir := filepath.Join(c.dir, node.ProducersDir)
 	if _, err := c.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		c.note("there is no store of producer entries: the next start makes it from the logs")
-		c.cannotTellAbsent()
-		return nil
+		return c.withoutEntries(ctx)
 	}
 	cold, err := node.OpenEntries(c.fs, dir, checkMemoryBytes)
 	if errors.Is(err, coldstate.ErrCorrupt) {
-		c.cannotTellAbsent()
-		return c.damagedStore(dir, node.ProducersDir, "the store of producer entries", err)
+		return errors.Join(c.withoutEntries(ctx), c.damagedStore(dir, node.ProducersDir, "the store of producer entries", err))
 	} else if err != nil {
 		return fmt.Errorf("store of producer entries: %w", err)
 	}
@@ -59,17 +55,33 @@ func (c *check) producers(ctx context.Context) error {
 	return errors.Join(err, cold.Close(), again.Close(), c.fs.RemoveAll(scratch))
 }
 
+// withoutEntries counts the batches, which is all that can be done where there are no entries to compare them with.
+func (c *check) withoutEntries(ctx context.Context) error {
+	c.cannotTellAbsent()
+	for _, t := range c.view.Topics {
+		for _, p := range t.Partitions {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			err := walkLog(c.fs, filepath.Join(c.dir, p.Dir), func(batch.Header) error {
+				c.report.Batches++
+				return nil
+			})
+			if err != nil && !errors.Is(err, errLogEnds) {
+				return fmt.Errorf("%s: %w", p.Dir, err)
+			}
+		}
+	}
+	return nil
+}
+
 // cannotTellAbsent notes which partitions have no directory where nothing says that they never had one.
 func (c *check) cannotTellAbsent() {
 	names := slices.Sorted(maps.Keys(c.absent))
 	if len(names) == 0 || !c.report.Clean {
 		return
 	}
-	shown := strings.Join(names[:min(len(names), absentShown)], ", ")
-	if more := len(names) - absentShown; more > 0 {
-		shown += fmt.Sprintf(" and %d more", more)
-	}
-	c.note("without it a partition that was never written to cannot be told from one whose directory is gone: %s", shown)
+	c.note("without it a partition that was never written to cannot be told from one whose directory is gone: %s", someOf(names))
 }
 
 func (c *check) damagedStore(dir, where, what string, damage error) error {

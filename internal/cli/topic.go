@@ -151,12 +151,17 @@ func (f *clientFlags) finish(cmd *cobra.Command, document any, errs []error) err
 }
 
 func newTopicDelete(f *clientFlags) *cobra.Command {
-	ifExists := false
+	ifExists, internal := false, false
 	cmd := &cobra.Command{
 		Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete topics and their data", Args: wantArgs(1, -1, "at least one topic name"),
 		ValidArgsFunction: f.completeTopics,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.admin(cmd.Context(), func(ctx context.Context, admin *kadm.Client) error {
+				if !internal {
+					if err := refuseInternal(ctx, admin, names); err != nil {
+						return err
+					}
+				}
 				responses, err := admin.DeleteTopics(ctx, names...)
 				if err != nil {
 					return err
@@ -180,7 +185,22 @@ func newTopicDelete(f *clientFlags) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "no error if a topic does not exist")
+	cmd.Flags().BoolVar(&internal, "internal", false, "also delete topics of the broker's own, with all committed offsets for example")
 	return cmd
+}
+
+// refuseInternal says no to topics that the broker keeps for itself: one wrong name would make all groups begin anew.
+func refuseInternal(ctx context.Context, admin *kadm.Client, names []string) error {
+	topics, err := admin.ListTopicsWithInternal(ctx, names...)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if topics[name].IsInternal {
+			return usageError{fmt.Errorf("topic %s is the broker's own: to delete it nevertheless, and what it keeps, give --internal", name)}
+		}
+	}
+	return nil
 }
 
 type outcome struct {
@@ -231,9 +251,37 @@ func configChanges(set, unset []string) ([]kadm.AlterConfig, error) {
 	return changes, nil
 }
 
+// refuseUnknownKeys finds keys to unset that a topic does not have. Brokers take such a request for done.
+func refuseUnknownKeys(ctx context.Context, admin *kadm.Client, name string, changes []kadm.AlterConfig) error {
+	unset := slices.DeleteFunc(slices.Clone(changes), func(c kadm.AlterConfig) bool { return c.Op != kadm.DeleteConfig })
+	if len(unset) == 0 {
+		return nil
+	}
+	described, err := admin.DescribeTopicConfigs(ctx, name)
+	if err != nil {
+		return err
+	}
+	configs, err := described.On(name, nil)
+	if err == nil {
+		err = configs.Err
+	}
+	if err != nil {
+		return brokerError("topic "+name, err, configs.ErrMessage)
+	}
+	for _, c := range unset {
+		if !slices.ContainsFunc(configs.Configs, func(have kadm.Config) bool { return have.Key == c.Name }) {
+			return fmt.Errorf("topic %s has no configuration key %q", name, c.Name)
+		}
+	}
+	return nil
+}
+
 // alterTopic changes the configuration first: it is the part that can be taken back.
 func (f *clientFlags) alterTopic(ctx context.Context, cmd *cobra.Command, admin *kadm.Client, name string, partitions int, changes []kadm.AlterConfig) error {
 	if len(changes) > 0 {
+		if err := refuseUnknownKeys(ctx, admin, name, changes); err != nil {
+			return err
+		}
 		responses, err := admin.AlterTopicConfigs(ctx, changes, name)
 		if err != nil {
 			return err

@@ -180,14 +180,15 @@ func (c *Config) put(name, text string, from Origin) error {
 // resolve checks what is more than one key's value; right says that no key's is wrong, so that they can be compared.
 func (c *Config) resolve(right bool) {
 	c.notApplicable = sortedUnique(c.notApplicable)
-	var err error
-	c.listeners, c.advertised, err = resolveListeners(c)
+	listeners, advertised, err := resolveListeners(c)
+	c.listeners, c.advertised = listeners, advertised
 	c.problem(err)
 	if dirs := splitList(c.Text("log.dirs")); len(dirs) != 1 {
 		c.problem(fmt.Errorf("%w: log.dirs=%q: allowed: exactly one directory", ErrInvalid, c.Text("log.dirs")))
 	}
-	_, _, err = c.HTTP()
+	metrics, on, err := c.HTTP()
 	c.problem(err)
+	c.checkPorts(metrics, on)
 	if !right {
 		return
 	}

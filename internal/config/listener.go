@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,38 @@ func (l Listener) Loopback() bool {
 func (l Listener) Wildcard() bool {
 	ip := net.ParseIP(l.Host)
 	return l.Host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// collides reports whether both cannot be listened on at once: they have a port in common, and an address.
+func (l Listener) collides(other Listener) bool {
+	if l.Port != other.Port || l.Port == 0 {
+		return false
+	}
+	if strings.EqualFold(l.Host, other.Host) {
+		return true
+	}
+	// 0.0.0.0 is every address of IPv4 alone.
+	covers := func(wild, one Listener) bool {
+		a, b := net.ParseIP(wild.Host), net.ParseIP(one.Host)
+		return wild.Wildcard() && (a.To4() == nil || b == nil || b.To4() != nil)
+	}
+	return covers(l, other) || covers(other, l)
+}
+
+// checkPorts refuses addresses that collide, which the start would find one at a time.
+func (c *Config) checkPorts(metrics string, metricsOn bool) {
+	all := slices.Clone(c.listeners)
+	if l, err := ParseListener(metrics); metricsOn && err == nil {
+		l.Name = "http.listener"
+		all = append(all, l)
+	}
+	for i, l := range all {
+		for _, before := range all[:i] {
+			if l.collides(before) {
+				c.problem(fmt.Errorf("%w: %s and %s are both on port %d", ErrInvalid, before.Name, l.Name, l.Port))
+			}
+		}
+	}
 }
 
 // defaultListenerName is the name of a listener that was given none, Kafka's usual one.
