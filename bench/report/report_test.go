@@ -156,6 +156,12 @@ func sample(b results.Broker, round int, x, value float64) results.Sample {
 	return results.Sample{Section: "s", Row: "r", Broker: b, Round: round, X: x, Values: map[string]float64{"m": value}}
 }
 
+// another is the same of another row.
+func another(s results.Sample) results.Sample {
+	s.Row = "another"
+	return s
+}
+
 func runOf(m results.Metric, chart results.Chart, samples ...results.Sample) *results.Run {
 	m.Name, m.Title, m.Unit = "m", "speed", "MB/s"
 	chart.Metric = []string{"m"}
@@ -263,6 +269,7 @@ func TestVerdictsOfMissingValues(t *testing.T) {
 			[]string{"| [A section](#a-section) | none | - | - | **not measured** |", "Not measured in this run.\n\n- The section was not measured to its end: no disk\n"}, []string{"no row of this run"}},
 		{"zero of Kafka's", higher, []results.Sample{sample(k, 1, 0, 0), sample(o, 1, 0, 5)}, []string{"| r | 0 | 5 | ∞ |", "met |"}, nil},
 		{"zero of both", results.Metric{Better: results.Lower}, []results.Sample{sample(k, 1, 0, 0), sample(o, 1, 0, 0)}, []string{"| r | 0 | 0 | 1 |", "loses none"}, nil},
+		{"better in one of two", results.Metric{Better: results.Lower}, []results.Sample{sample(k, 1, 0, 3), sample(o, 1, 0, 0), another(sample(k, 1, 0, 0)), another(sample(o, 1, 0, 0))}, []string{"better in 1 of 2, loses none"}, nil},
 		{"warm-up", higher, []results.Sample{sample(k, 0, 0, 1), sample(k, 1, 0, 100), sample(o, 0, 0, 9), sample(o, 1, 0, 300)}, []string{"| r | 100 | 300 | 3 |"}, []string{"["}},
 		{"warm-up alone", higher, []results.Sample{sample(k, 0, 0, 1), sample(o, 0, 0, 9)}, []string{"## A section", "| **not measured** |"}, []string{"| r |", "no row of this run"}},
 		{"no numbers", higher, []results.Sample{sample(k, 1, 0, math.NaN()), sample(k, 2, 0, 50), sample(o, 1, 0, math.Inf(1)), sample(o, 2, 0, 100)},

@@ -79,7 +79,7 @@ type summed struct {
 
 func summarize(v *view, m results.Metric) summed {
 	var ratios []float64
-	met, lost, missing, alone, null, near := 0, 0, 0, 0, 0, 0
+	met, lost, better, missing, alone, null, near := 0, 0, 0, 0, 0, 0, 0
 	all := v.verdicts(m)
 	worst := verdict{}
 	for _, d := range all {
@@ -92,6 +92,7 @@ func summarize(v *view, m results.Metric) summed {
 			ratios = append(ratios, d.ratio)
 			met += btoi(!d.short)
 			lost += btoi(d.lost)
+			better += btoi(!d.lost && d.ratio != 1)
 			null += btoi(d.savedByNull)
 			near += btoi(d.closelyWon())
 			if worst.row == nil || (d.ratio < worst.ratio) == (m.Better == results.Higher) && d.ratio != worst.ratio {
@@ -110,7 +111,7 @@ func summarize(v *view, m results.Metric) summed {
 			s.worst += ", " + plain(worst.row.name)
 		}
 	}
-	s.result = result(m, met, lost, s.rows)
+	s.result = result(m, met, lost, better, s.rows)
 	if s.result == "" && len(ratios) > 0 {
 		s.result = number(worst.ratio) + " × the first row at most"
 	}
@@ -153,12 +154,14 @@ func (v *view) uncompared(m results.Metric) string {
 	return "**not measured**"
 }
 
-func result(m results.Metric, met, lost, rows int) string {
+func result(m results.Metric, met, lost, better, rows int) string {
 	switch {
 	case m.Reach == 0 && m.Better == results.Flat:
 		return "" // flat without a number: for the reader to judge
 	case m.Reach == 0 && lost > 0:
 		return fmt.Sprintf("**loses %d of %d rows**", lost, rows)
+	case m.Reach == 0 && better > 0 && better < rows:
+		return fmt.Sprintf("better in %d of %d, loses none", better, rows)
 	case m.Reach == 0:
 		return fmt.Sprintf("loses none of %d", rows)
 	case met == rows && lost > 0:
